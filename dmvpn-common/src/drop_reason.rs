@@ -1,0 +1,117 @@
+//! Why the data path dropped a packet.
+
+/// One dense, append-only list: the number is the index into `COUNTERS`, so a reason never changes its place.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    // ---- expected in operation ----
+    /// Address resolution requests on the tunnel interface: swallowed, they became a resolution event.
+    #[default]
+    NeighbourSolicitation = 0,
+    /// Data from an NBMA address that is not a known peer.
+    UnknownPeer = 1,
+    /// The peer is known but not up.
+    PeerDown = 2,
+    /// NHRP from one source above its rate.
+    NhrpRateLimit = 3,
+    /// The tunnel interface sent a multicast or broadcast frame and nobody is to receive it.
+    NoMulticastReceiver = 4,
+    // ---- routing ----
+    /// The tunnel interface sent a frame to a link-layer address that names no peer.
+    NoSuchPeer = 5,
+    /// A blackhole, unreachable or prohibit route.
+    RouteRefused = 6,
+    // ---- malformed ----
+    /// Too short for the headers it announces.
+    Truncated = 7,
+    /// GRE key absent, unexpected or different on an address that has a tunnel.
+    WrongKey = 8,
+    /// GRE version or reserved bits that are not zero.
+    GreVersion = 9,
+    /// GRE protocol type that a tunnel does not carry.
+    GreProtocol = 10,
+    /// Inner packet is not the IP version its GRE protocol type says, or its lengths disagree.
+    InnerMalformed = 11,
+    // ---- internal: any count is a defect or a lack of resources ----
+    /// The frame could not be resized for encapsulation.
+    NoHeadroom = 12,
+    /// Event ring buffer full: the event is lost, the packet may be too.
+    EventLost = 13,
+    /// A map names an entry that does not exist.
+    MapInconsistent = 14,
+}
+
+impl DropReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 15] = [
+        Self::NeighbourSolicitation,
+        Self::UnknownPeer,
+        Self::PeerDown,
+        Self::NhrpRateLimit,
+        Self::NoMulticastReceiver,
+        Self::NoSuchPeer,
+        Self::RouteRefused,
+        Self::Truncated,
+        Self::WrongKey,
+        Self::GreVersion,
+        Self::GreProtocol,
+        Self::InnerMalformed,
+        Self::NoHeadroom,
+        Self::EventLost,
+        Self::MapInconsistent,
+    ];
+
+    /// Name in tables, JSON and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NeighbourSolicitation => "neighbour-solicitation",
+            Self::UnknownPeer => "unknown-peer",
+            Self::PeerDown => "peer-down",
+            Self::NhrpRateLimit => "nhrp-rate-limit",
+            Self::NoMulticastReceiver => "no-multicast-receiver",
+            Self::NoSuchPeer => "no-such-peer",
+            Self::RouteRefused => "route-refused",
+            Self::Truncated => "truncated",
+            Self::WrongKey => "wrong-key",
+            Self::GreVersion => "gre-version",
+            Self::GreProtocol => "gre-protocol",
+            Self::InnerMalformed => "inner-malformed",
+            Self::NoHeadroom => "no-headroom",
+            Self::EventLost => "event-lost",
+            Self::MapInconsistent => "map-inconsistent",
+        }
+    }
+
+    /// What it means, for an operator.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::NeighbourSolicitation => "next hop asked for: NHRP answers instead of ARP (normal)",
+            Self::UnknownPeer => "data from an address that has not registered or been resolved",
+            Self::PeerDown => "data to or from a peer that is not up",
+            Self::NhrpRateLimit => "one source sent NHRP faster than allowed",
+            Self::NoMulticastReceiver => "multicast or broadcast with no receiver",
+            Self::NoSuchPeer => "frame to a link-layer address that names no peer",
+            Self::RouteRefused => "blackhole, unreachable or prohibit route",
+            Self::Truncated => "shorter than its headers say",
+            Self::WrongKey => "GRE key missing, unexpected or different",
+            Self::GreVersion => "GRE version or reserved bits not zero",
+            Self::GreProtocol => "GRE payload that a tunnel does not carry",
+            Self::InnerMalformed => "inner packet malformed",
+            Self::NoHeadroom => "no room for the outer header (driver limit)",
+            Self::EventLost => "event ring full, agent too slow or stopped",
+            Self::MapInconsistent => "internal: a map names what does not exist",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_dense_and_in_order() {
+        for (place, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason:?}");
+        }
+    }
+}

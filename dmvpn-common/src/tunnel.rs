@@ -1,0 +1,66 @@
+//! Tunnels: which packets on the underlay are ours, and which interface they belong to.
+
+use crate::Address;
+
+/// Whether a GRE header carries a key. A keyless tunnel and key 0 are different tunnels.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Keyed {
+    /// K bit clear.
+    #[default]
+    No = 0,
+    /// K bit set.
+    Yes = 1,
+}
+
+/// Key of `TUNNELS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TunnelKey {
+    /// Outer destination address: our NBMA address.
+    pub local: Address,
+    /// Whether there is a GRE key.
+    pub keyed: Keyed,
+    /// The GRE key, 0 without one.
+    pub key: u32,
+}
+
+/// Bits of [`Tunnel::flags`].
+pub struct TunnelFlags;
+
+impl TunnelFlags {
+    /// Raise a redirect event for traffic that enters and leaves the same NHRP network (a Phase 3 hub).
+    pub const REDIRECT: u32 = 1 << 0;
+    /// Accept data from NBMA addresses that are not known peers.
+    pub const ACCEPT_ANY: u32 = 1 << 1;
+}
+
+/// Value of `TUNNELS`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tunnel {
+    /// Small number that names the tunnel in other maps and events; from 1.
+    pub id: u32,
+    /// Interface index of the tunnel interface.
+    pub ifindex: u32,
+    /// Interface index of its far end: a frame sent there arrives on the tunnel interface.
+    pub far_ifindex: u32,
+    /// NHRP network.
+    pub network_id: u32,
+    /// Set of [`TunnelFlags`].
+    pub flags: u32,
+    /// Interface MTU in bytes.
+    pub mtu: u32,
+}
+
+const _: () = assert!(size_of::<TunnelKey>() == 28);
+const _: () = assert!(size_of::<Tunnel>() == 24);
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
+mod pod {
+    // SAFETY (both): `repr(C)`, no padding, no pointers; enums are only written by this project's code.
+    unsafe impl aya::Pod for super::TunnelKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Tunnel {}
+}

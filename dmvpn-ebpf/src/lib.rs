@@ -1,0 +1,2 @@
+//! Data path.
+#![cfg_attr(target_arch = "bpf", no_std)]

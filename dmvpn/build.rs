@@ -1,0 +1,2 @@
+//! Builds the eBPF object that the agent embeds.
+fn main() {}

@@ -1,0 +1,6 @@
+//! dmvpn: a DMVPN hub or spoke for Linux.
+//!
+//! Data flows one way: bytes -> typed packet ([`nhrp::wire`]) -> engine ([`nhrp::engine`]) -> actions -> kernel
+//! ([`datapath`], [`netlink`]). [`agent`] is the only part that does all of it; `nhrp` depends on nothing of ours.
+
+pub mod nhrp;

@@ -1,0 +1,3 @@
+//! The `dmvpn` command.
+
+fn main() {}

@@ -1,0 +1,194 @@
+//! Everything that goes into the engine and comes out of it.
+
+use std::{net::IpAddr, ops::Add, time::Duration};
+
+use ipnet::IpNet;
+
+/// Time as the engine knows it: since an arbitrary start, never backwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// `self - earlier`, or zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(span))
+    }
+}
+
+/// Names a tunnel; the same number as in the data path's maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TunnelId(pub u32);
+
+/// What the engine is told.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// An NHRP packet arrived: the bytes after the GRE header.
+    Packet {
+        /// Tunnel it arrived on.
+        tunnel: TunnelId,
+        /// Outer source address.
+        source: IpAddr,
+        /// The packet.
+        bytes: &'a [u8],
+    },
+    /// The kernel wants to send to a next hop that has no neighbour entry.
+    Resolve {
+        /// Tunnel interface the next hop is on.
+        tunnel: TunnelId,
+        /// The next hop.
+        next_hop: IpAddr,
+    },
+    /// A data packet came from `source` and went back into the network.
+    Redirect {
+        /// Tunnel it came in by.
+        tunnel: TunnelId,
+        /// Outer source: who is to be told.
+        source: IpAddr,
+        /// Head of the inner packet as received.
+        head: &'a [u8],
+    },
+    /// The deadline passed (or not: it is harmless to say so).
+    Timer,
+    /// The tunnel source has another address.
+    LocalNbma {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// The new address.
+        nbma: IpAddr,
+    },
+    /// A mapping that an earlier agent left in the kernel: believed for one holding time unless confirmed.
+    Adopt {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Protocol address of the neighbour.
+        protocol: IpAddr,
+        /// Where it is.
+        nbma: IpAddr,
+    },
+    /// A shortcut route that an earlier agent left in the kernel.
+    AdoptShortcut {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Destination.
+        prefix: IpNet,
+        /// Next hop, adopted before.
+        via: IpAddr,
+    },
+    /// The agent is going to stop: say good-bye to everyone.
+    Shutdown,
+}
+
+/// What the engine wants done, in order: a mapping is installed before the packet that makes a peer use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send an NHRP packet.
+    Send {
+        /// By which tunnel.
+        tunnel: TunnelId,
+        /// Outer destination.
+        to: IpAddr,
+        /// The packet, without GRE header.
+        bytes: Vec<u8>,
+    },
+    /// Exchange data with this NBMA address from now on.
+    AddPeer {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the peer is.
+        nbma: IpAddr,
+    },
+    /// Exchange no more data with it. No neighbour uses it any more.
+    RemovePeer {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the peer is.
+        nbma: IpAddr,
+    },
+    /// Frames to this next hop go to this NBMA address, which is a peer. Replaces an earlier mapping without a gap.
+    SetNeighbour {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// The next hop.
+        protocol: IpAddr,
+        /// Where to send.
+        nbma: IpAddr,
+    },
+    /// Forget the next hop.
+    RemoveNeighbour {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// The next hop.
+        protocol: IpAddr,
+    },
+    /// Route a prefix over a next hop that has a neighbour entry.
+    AddRoute {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Destination.
+        prefix: IpNet,
+        /// Next hop; `None` for a host that is itself the next hop (host-route addressing).
+        via: Option<IpAddr>,
+    },
+    /// Remove that route.
+    RemoveRoute {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Destination.
+        prefix: IpNet,
+        /// Next hop, as it was added.
+        via: Option<IpAddr>,
+    },
+    /// Something an operator may want to know.
+    Log(Event),
+}
+
+/// Events worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    // The engine's author lists them here.
+}
+
+/// What the kernel's routing table says about a destination, leaving our own shortcut routes aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// An address of this box.
+    Local {
+        /// The route that says so.
+        prefix: IpNet,
+    },
+    /// It leaves by a tunnel of ours.
+    Tunnel {
+        /// Which one.
+        tunnel: TunnelId,
+        /// The next hop: a gateway, or the destination itself when it is on the link.
+        next_hop: IpAddr,
+        /// The route that says so.
+        prefix: IpNet,
+    },
+    /// It leaves by an interface that is not a tunnel of ours.
+    Elsewhere {
+        /// The route that says so.
+        prefix: IpNet,
+    },
+    /// There is no route.
+    None,
+}
+
+/// What the engine may ask while it works.
+pub trait Environment {
+    /// How this box routes `destination`, leaving shortcut routes aside.
+    fn route(&self, destination: IpAddr) -> Route;
+
+    /// Data packets sent so far to the peer at `nbma`: tells a used mapping from an idle one.
+    fn packets_sent(&self, tunnel: TunnelId, nbma: IpAddr) -> u64;
+}

@@ -35,7 +35,11 @@ impl PeerMac {
     #[inline(always)]
     pub const fn index_of(address: [u8; 6]) -> Option<u32> {
         let [p, q, a, b, c, d] = address;
-        if p == Self::PREFIX[0] && q == Self::PREFIX[1] { Some(u32::from_be_bytes([a, b, c, d])) } else { None }
+        if p == Self::PREFIX[0] && q == Self::PREFIX[1] {
+            Some(u32::from_be_bytes([a, b, c, d]))
+        } else {
+            None
+        }
     }
 }
 

@@ -1,0 +1,213 @@
+//! The configuration as the agent uses it: checked, typed, every default filled in.
+//!
+//! Serializing gives the *effective* configuration under the same keys as the file, without the secret.
+
+use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Serialize, Serializer};
+
+use crate::nhrp::engine::Secret;
+
+/// Where the agent listens for `dmvpn show` when the file does not say.
+pub const DEFAULT_CONTROL_SOCKET: &str = "/run/dmvpn/control.sock";
+
+/// Where maps and links are pinned when the file does not say.
+pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/dmvpn";
+
+/// A whole configuration file.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    /// Unix socket for `dmvpn show`.
+    pub control_socket: PathBuf,
+    /// Directory in a BPF file system for maps and links; the layout version is a directory below it.
+    pub pin_directory: PathBuf,
+    /// Most peers of all tunnels together: the size of `PEERS`.
+    pub max_peers: u32,
+    /// At least one.
+    pub tunnels: Vec<Tunnel>,
+}
+
+/// One tunnel.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tunnel {
+    /// Name of the interface, at most [`NAME_LENGTH`] bytes.
+    pub name: String,
+    /// Our protocol address and the length of the tunnel's subnet (32 or 128: host-route addressing).
+    pub address: IpNet,
+    /// Where our NBMA address comes from.
+    pub source: Source,
+    /// GRE key. No key and key 0 are different tunnels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<u32>,
+    /// NHRP network: tunnels with one number are one network.
+    pub network_id: u32,
+    /// Which of Cisco's phases.
+    pub phase: Phase,
+    /// Tell the source of hairpinned traffic about the shorter way (Phase 3 hub).
+    pub redirect: bool,
+    /// Believe such advice and install shortcuts (Phase 3 spoke).
+    pub shortcut: bool,
+    /// Cisco clear-text authentication, 1 to 8 bytes.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hide")]
+    pub authentication: Option<Secret>,
+    /// How long peers may believe what we say about ourselves; whole seconds, 1 to 65535.
+    #[serde(serialize_with = "whole_seconds")]
+    pub holding_time: Duration,
+    /// Time between registrations, shorter than the holding time; whole seconds.
+    #[serde(serialize_with = "whole_seconds")]
+    pub registration_interval: Duration,
+    /// Set the unique bit in registrations.
+    pub unique: bool,
+    /// MTU of the interface in bytes; `None`: computed from the underlay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mtu: Option<u16>,
+    /// How to attach to the underlay's interfaces.
+    pub xdp: XdpMode,
+    /// Whose data to accept.
+    pub accept: Accept,
+    /// TTL or hop limit of outer headers, from 1.
+    pub ttl: u8,
+    /// Servers to register with, in the operator's order. Empty on a pure hub.
+    pub nhs: Vec<Nhs>,
+    /// Fixed mappings.
+    pub maps: Vec<StaticMap>,
+    /// Static routes over the tunnel.
+    pub routes: Vec<StaticRoute>,
+}
+
+/// Longest name of a tunnel in bytes: the far end `<name>-x` must fit the kernel's 15.
+pub const NAME_LENGTH: usize = 13;
+
+/// Where a tunnel's NBMA address comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// An address of this box.
+    Address(IpAddr),
+    /// The address of an interface, followed when it changes.
+    Interface(String),
+}
+
+/// Cisco's three generations of DMVPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything goes by the hub: next hops are never resolved.
+    One = 1,
+    /// Next hops are resolved; routing must leave them unchanged.
+    Two = 2,
+    /// The hub redirects, spokes install shortcuts.
+    Three = 3,
+}
+
+/// How to attach to the underlay's interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum XdpMode {
+    /// Native, else generic with a warning.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's generic hook.
+    Generic,
+}
+
+/// Whose data a tunnel accepts. NHRP is accepted from everyone, within a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Accept {
+    /// Known peers only.
+    Known,
+    /// Any NBMA address.
+    Any,
+}
+
+/// A next hop server to register with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Nhs {
+    /// Its protocol address.
+    pub address: NhsAddress,
+    /// Its NBMA address.
+    pub nbma: IpAddr,
+}
+
+/// Protocol address of a next hop server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NhsAddress {
+    /// Known beforehand.
+    Fixed(IpAddr),
+    /// Learnt from the server's reply.
+    Dynamic,
+}
+
+/// A mapping that never expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StaticMap {
+    /// Protocol address of the peer.
+    pub address: IpAddr,
+    /// NBMA address of the peer.
+    pub nbma: IpAddr,
+}
+
+/// A route over a tunnel, for networks without a routing daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StaticRoute {
+    /// Destination, host bits zero.
+    pub prefix: IpNet,
+    /// Next hop on the tunnel.
+    pub via: IpAddr,
+}
+
+impl NhsAddress {
+    /// The address, if it is known beforehand.
+    pub fn fixed(self) -> Option<IpAddr> {
+        match self {
+            Self::Fixed(address) => Some(address),
+            Self::Dynamic => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Interface(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Phase {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
+    }
+}
+
+impl Serialize for NhsAddress {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(address) => address.serialize(serializer),
+            Self::Dynamic => serializer.serialize_str("dynamic"),
+        }
+    }
+}
+
+/// Says that there is a secret, not which.
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn hide<S: Serializer>(_: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str("(hidden)")
+}
+
+fn whole_seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(span.as_secs())
+}

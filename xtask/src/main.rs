@@ -1,2 +1,71 @@
-//! `cargo xtask`.
-fn main() {}
+//! `cargo xtask`: prepares the machine, builds, runs, shows and tests dmvpn.
+//!
+//! What it says about its own work goes to standard error; standard output carries results only.
+
+mod build;
+mod demo;
+mod process;
+mod run;
+mod setup;
+mod test;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs, shows and tests dmvpn.
+///
+/// Every verb first installs what it needs itself and says so; `cargo xtask setup` installs all of it at once.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install everything that building, the demo and the tests need (Debian 12 with stable Rust).
+    ///
+    /// Says what it installs and why, and does nothing when everything is there. Debian packages need root:
+    /// as another user it calls sudo, and where that fails it prints the command to run as root.
+    Setup,
+
+    /// Build the release agent with its eBPF programs inside, and print where the binary is.
+    Build,
+
+    /// Build the release agent and start it: `cargo xtask run -- --config FILE`.
+    ///
+    /// Everything behind `--` goes to `dmvpn run`. The agent needs root.
+    Run {
+        /// Arguments of `dmvpn run`, for example `--config hub.yaml --log debug`.
+        #[arg(last = true, required = true, value_name = "ARGUMENTS OF dmvpn run")]
+        arguments: Vec<OsString>,
+    },
+
+    /// Build everything, then watch two spokes and a hub make a shortcut, in network namespaces (needs root).
+    Demo(demo::Arguments),
+
+    /// Check and test everything: format, lints, licences, unit tests, kernel and lab tests (the last need root).
+    ///
+    /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed or
+    /// could not run.
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Setup => setup::everything(),
+        Verb::Build => build::command(),
+        Verb::Run { arguments } => run::command(&arguments),
+        Verb::Demo(arguments) => demo::command(&arguments),
+        Verb::Test(arguments) => test::command(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

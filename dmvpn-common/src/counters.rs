@@ -39,7 +39,7 @@ const _: () = assert!(size_of::<DropCounter>() == 24);
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
 mod pod {
-    // SAFETY (both): `repr(C)`, explicit padding only, no pointers; enums are only written by this project's code.
+    // SAFETY: `repr(C)`, explicit padding only, no pointers; enums are only written by this project's code.
     unsafe impl aya::Pod for super::DropCounter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::PeerCounters {}

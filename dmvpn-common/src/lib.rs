@@ -6,11 +6,16 @@
 //!
 //! Changing the size, order or meaning of any of it means a new [`LAYOUT_VERSION`].
 #![no_std]
+#![expect(
+    clippy::inline_always,
+    reason = "a call costs an eBPF program stack, and the verifier's knowledge of a value"
+)]
 
 mod address;
 mod counters;
 mod drop_reason;
 mod event;
+mod limit;
 mod mac;
 mod peer;
 mod tunnel;
@@ -20,9 +25,10 @@ pub use address::{Address, Family};
 pub use counters::{DropCounter, PeerCounters};
 pub use drop_reason::DropReason;
 pub use event::{EVENT_HEAD_SIZE, Event, EventKind};
+pub use limit::{FlowKey, LastRedirect, NhrpRate};
 pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
-pub use tunnel::{Keyed, Tunnel, TunnelFlags, TunnelKey};
+pub use tunnel::{Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};
 
 /// Version of the pinned layout; names the directory below the pin directory (`v1`).
@@ -40,14 +46,18 @@ pub const GRE_PROTOCOL_NHRP: u16 = 0x2001;
 pub mod map_names {
     /// Local NBMA address and GRE key -> [`Tunnel`](crate::Tunnel).
     pub const TUNNELS: &str = "TUNNELS";
+    /// Local NBMA address -> [`LocalAddress`](crate::LocalAddress): tells "wrong key" from "none of our business".
+    pub const LOCAL: &str = "LOCAL";
     /// Tunnel and remote NBMA address -> [`PeerIndex`](crate::PeerIndex).
     pub const PEER_BY_NBMA: &str = "PEER_BY_NBMA";
     /// Peer index -> [`Peer`](crate::Peer).
     pub const PEERS: &str = "PEERS";
     /// Underlay next hop index -> [`Underlay`](crate::Underlay).
     pub const UNDERLAY: &str = "UNDERLAY";
-    /// (source, destination) of redirected traffic -> time of the last redirect.
+    /// [`FlowKey`](crate::FlowKey) of redirected traffic -> [`LastRedirect`](crate::LastRedirect).
     pub const REDIRECT_SEEN: &str = "REDIRECT_SEEN";
+    /// Outer source -> [`NhrpRate`](crate::NhrpRate).
+    pub const NHRP_RATE: &str = "NHRP_RATE";
     /// Drop reason -> [`DropCounter`](crate::DropCounter), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
     /// Peer index -> [`PeerCounters`](crate::PeerCounters), per CPU.
@@ -56,8 +66,18 @@ pub mod map_names {
     pub const EVENTS: &str = "EVENTS";
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 8] =
-        [TUNNELS, PEER_BY_NBMA, PEERS, UNDERLAY, REDIRECT_SEEN, COUNTERS, PEER_COUNTERS, EVENTS];
+    pub const ALL: [&str; 10] = [
+        TUNNELS,
+        LOCAL,
+        PEER_BY_NBMA,
+        PEERS,
+        UNDERLAY,
+        REDIRECT_SEEN,
+        NHRP_RATE,
+        COUNTERS,
+        PEER_COUNTERS,
+        EVENTS,
+    ];
 }
 
 /// Names of the programs in the object.

@@ -34,9 +34,9 @@ impl PeerMac {
     /// The peer index in `address`, or `None` when it is not one of ours.
     #[inline(always)]
     pub const fn index_of(address: [u8; 6]) -> Option<u32> {
-        let [p, q, a, b, c, d] = address;
-        if p == Self::PREFIX[0] && q == Self::PREFIX[1] {
-            Some(u32::from_be_bytes([a, b, c, d]))
+        let [first, second, index @ ..] = address;
+        if first == Self::PREFIX[0] && second == Self::PREFIX[1] {
+            Some(u32::from_be_bytes(index))
         } else {
             None
         }

@@ -73,7 +73,7 @@ const _: () = assert!(size_of::<NbmaKey>() == 28);
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
 mod pod {
-    // SAFETY (all): `repr(C)`, explicit padding only, no pointers; enums are only written by this project's code.
+    // SAFETY: `repr(C)`, explicit padding only, no pointers; enums are only written by this project's code.
     unsafe impl aya::Pod for super::Peer {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::NbmaKey {}

@@ -25,6 +25,15 @@ pub struct TunnelKey {
     pub key: u32,
 }
 
+/// Value of `LOCAL`, found by local NBMA address. There is an entry for every [`TunnelKey::local`], so GRE to that
+/// address with another key is an error, and GRE to any other address is left alone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LocalAddress {
+    /// How many tunnels use the address.
+    pub tunnels: u32,
+}
+
 /// Bits of [`Tunnel::flags`].
 pub struct TunnelFlags;
 
@@ -59,8 +68,10 @@ const _: () = assert!(size_of::<Tunnel>() == 24);
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
 mod pod {
-    // SAFETY (both): `repr(C)`, no padding, no pointers; enums are only written by this project's code.
+    // SAFETY: `repr(C)`, no padding, no pointers; enums are only written by this project's code.
     unsafe impl aya::Pod for super::TunnelKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Tunnel {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::LocalAddress {}
 }

@@ -1,0 +1,45 @@
+//! Rate limits that the data path keeps by itself. Times are `CLOCK_MONOTONIC` in nanoseconds.
+
+use crate::Address;
+
+/// Key of `REDIRECT_SEEN`: inner addresses.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Inner source.
+    pub source: Address,
+    /// Inner destination.
+    pub destination: Address,
+}
+
+/// Value of `REDIRECT_SEEN`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LastRedirect {
+    /// When the last redirect event was raised.
+    pub time: u64,
+}
+
+/// Value of `NHRP_RATE`, found by outer source address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NhrpRate {
+    /// When the current second began.
+    pub since: u64,
+    /// NHRP packets from the source in it, whether let through or not.
+    pub packets: u64,
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 40);
+const _: () = assert!(size_of::<NhrpRate>() == 16);
+
+#[cfg(feature = "user")]
+#[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
+mod pod {
+    // SAFETY: `repr(C)`, no padding, no pointers; enums are only written by this project's code.
+    unsafe impl aya::Pod for super::FlowKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::LastRedirect {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::NhrpRate {}
+}

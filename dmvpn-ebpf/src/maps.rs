@@ -1,0 +1,70 @@
+//! The maps, by the names in [`dmvpn_common::map_names`]. All are BTF maps, so `bpftool map dump` prints field names.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use dmvpn_common::{
+    Address, DropCounter, DropReason, Event, FlowKey, LastRedirect, LocalAddress, NbmaKey, NhrpRate, Peer,
+    PeerCounters, PeerIndex, Tunnel, TunnelKey, Underlay,
+};
+
+/// Default size of the maps that grow with the number of peers; the loader sets the real one.
+const PEERS_DEFAULT: usize = 16384;
+
+/// Local NBMA address and GRE key to tunnel.
+#[btf_map]
+pub static TUNNELS: HashMap<TunnelKey, Tunnel, 1024> = HashMap::new();
+
+/// Every local NBMA address that has a tunnel, whatever its key.
+#[btf_map]
+pub static LOCAL: HashMap<Address, LocalAddress, 1024> = HashMap::new();
+
+/// Tunnel and remote NBMA address to peer index.
+#[btf_map]
+pub static PEER_BY_NBMA: HashMap<NbmaKey, PeerIndex, PEERS_DEFAULT> = HashMap::new();
+
+/// Peer index to peer.
+#[btf_map]
+pub static PEERS: Array<Peer, PEERS_DEFAULT> = Array::new();
+
+/// Underlay next hop index to next hop.
+#[btf_map]
+pub static UNDERLAY: Array<Underlay, PEERS_DEFAULT> = Array::new();
+
+/// When a flow was last the subject of a redirect event.
+#[btf_map]
+pub static REDIRECT_SEEN: LruHashMap<FlowKey, LastRedirect, 16384> = LruHashMap::new();
+
+/// How much NHRP a source sent lately.
+#[btf_map]
+pub static NHRP_RATE: LruHashMap<Address, NhrpRate, 16384> = LruHashMap::new();
+
+/// Drop reason to counter.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<DropCounter, { DropReason::ALL.len() }> = PerCpuArray::new();
+
+/// Peer index to counters.
+#[btf_map]
+pub static PEER_COUNTERS: PerCpuArray<PeerCounters, PEERS_DEFAULT> = PerCpuArray::new();
+
+/// Events for the agent.
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
+
+/// Looks into every map, so that the linker keeps them all.
+#[inline(always)]
+pub fn name_all() {
+    let _ = TUNNELS.get_ptr(TunnelKey::default());
+    let _ = LOCAL.get_ptr(Address::default());
+    let _ = PEER_BY_NBMA.get_ptr(NbmaKey::default());
+    let _ = PEERS.get_ptr(0);
+    let _ = UNDERLAY.get_ptr(0);
+    let _ = REDIRECT_SEEN.get_ptr(FlowKey::default());
+    let _ = NHRP_RATE.get_ptr(Address::default());
+    let _ = COUNTERS.get_ptr(0);
+    let _ = PEER_COUNTERS.get_ptr(0);
+    if let Some(event) = EVENTS.reserve(0) {
+        event.discard(0);
+    }
+}

@@ -1,0 +1,12 @@
+//! Settings the loader may override before it loads the programs. They are constants to the verifier.
+#![expect(unsafe_code, reason = "the loader finds a setting by its unmangled symbol")]
+
+use aya_ebpf::Global;
+
+/// NHRP packets one source may send a second; what is above is dropped. 0: no limit.
+#[unsafe(no_mangle)]
+pub static NHRP_SOURCE_LIMIT: Global<u32> = Global::new(200);
+
+/// Nanoseconds between two redirect events for the same inner source and destination.
+#[unsafe(no_mangle)]
+pub static REDIRECT_INTERVAL_NS: Global<u64> = Global::new(8_000_000_000);

@@ -1,6 +1,6 @@
 //! What the engine is told about a tunnel. Built from the operator's configuration by the agent.
 
-use std::{fmt, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -41,6 +41,106 @@ pub struct Nhs {
     pub protocol: Option<IpAddr>,
     /// Its NBMA address.
     pub nbma: IpAddr,
+    /// 0 is the best. Decides who is used when a cluster does not use all of its servers.
+    pub priority: u8,
+    /// Servers are chosen within their cluster; 0 unless the operator says so.
+    pub cluster: u8,
+}
+
+/// How many of several servers to use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failover {
+    /// Most servers to be registered with, by cluster. A cluster that is not listed uses all of its servers.
+    pub max_connections: BTreeMap<u8, usize>,
+    /// How long a better server must answer before a worse one is given up for it.
+    pub fallback: Duration,
+}
+
+/// Who gets copies of multicast and broadcast packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multicast {
+    /// Everyone who registers with us.
+    pub clients: bool,
+    /// Our next hop servers.
+    pub servers: MulticastServers,
+    /// These addresses, always.
+    pub fixed: Vec<IpAddr>,
+}
+
+impl Default for Multicast {
+    /// Clients and servers: what a routing protocol needs.
+    fn default() -> Self {
+        Self { clients: true, servers: MulticastServers::All, fixed: Vec::new() }
+    }
+}
+
+/// Which next hop servers get copies of multicast packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MulticastServers {
+    /// None of them.
+    None,
+    /// Those that answer.
+    Active,
+    /// All of them, whether or not they answer.
+    All,
+}
+
+/// What others may do with us, and how we answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Addresses that clients may register, beside those of the tunnel's subnet. In the host-route addressing
+    /// model, which has no subnet: the only ones, unless it is empty, which allows all.
+    pub clients: Vec<IpNet>,
+    /// Prefixes that clients may register as being behind them: these and longer ones. Empty allows none.
+    pub client_prefixes: Vec<IpNet>,
+    /// Answer Resolution Requests for our clients ourselves instead of sending them on to the client.
+    pub answer_for_clients: bool,
+    /// How long not to ask again for what could not be resolved.
+    pub negative_time: Duration,
+    /// Least time between two Traffic Indications to one peer about one destination.
+    pub redirect_interval: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            clients: Vec::new(),
+            client_prefixes: Vec::new(),
+            answer_for_clients: false,
+            negative_time: Duration::from_secs(60),
+            redirect_interval: Duration::from_secs(4),
+        }
+    }
+}
+
+/// Bounds of tables and rates. What is over them is refused or dropped, and counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Protocol addresses registered by one NBMA address.
+    pub registrations_per_nbma: usize,
+    /// Resolutions that wait for their answer.
+    pub pending_resolutions: usize,
+    /// Shortcuts.
+    pub shortcuts: usize,
+    /// Answers that are remembered because they may have to be taken back.
+    pub requesters: usize,
+    /// NHRP packets a second from one NBMA address; three times as many may come at once.
+    pub packets_per_source: u32,
+    /// NHRP packets a second from everyone; [`Self::packets_per_source`] more for each peer.
+    pub packets_total: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            registrations_per_nbma: 64,
+            pending_resolutions: 1024,
+            shortcuts: 16_384,
+            requesters: 65_536,
+            packets_per_source: 100,
+            packets_total: 20_000,
+        }
+    }
 }
 
 /// A mapping the operator gave: never expires, never replaced by what a packet says.
@@ -85,4 +185,25 @@ pub struct TunnelConfig {
     pub shortcut: bool,
     /// Most cache entries of this tunnel.
     pub max_entries: usize,
+    /// Which of several servers to use.
+    pub failover: Failover,
+    /// Who gets copies of multicast packets.
+    pub multicast: Multicast,
+    /// What others may do.
+    pub policy: Policy,
+    /// Bounds of tables and rates.
+    pub limits: Limits,
+}
+
+impl TunnelConfig {
+    /// Whether the tunnel address stands alone, without a subnet: every node is then reached by a host route of ours
+    /// (FRR's addressing model), not by the subnet's connected route.
+    pub fn host_routes(&self) -> bool {
+        self.address.prefix_len() == self.address.max_prefix_len()
+    }
+
+    /// Time between registrations.
+    pub fn registration_interval(&self) -> Duration {
+        self.registration_interval.unwrap_or(self.holding_time / 3).max(Duration::from_secs(1))
+    }
 }

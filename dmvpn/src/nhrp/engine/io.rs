@@ -4,6 +4,8 @@ use std::{net::IpAddr, ops::Add, time::Duration};
 
 use ipnet::IpNet;
 
+use super::Event;
+
 /// Time as the engine knows it: since an arbitrary start, never backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub Duration);
@@ -83,7 +85,11 @@ pub enum Input<'a> {
         /// Next hop, adopted before.
         via: IpAddr,
     },
-    /// The agent is going to stop: say good-bye to everyone.
+    /// Routes of the kernel changed, shortcuts aside. Say it as often as it happens: the engine waits for the dust
+    /// to settle before it looks at what it told and was told.
+    RoutesChanged,
+    /// The agent is going to stop for good: say good-bye to everyone and take everything down. (An agent that is to
+    /// be restarted says nothing; its successor adopts what it left.)
     Shutdown,
 }
 
@@ -108,6 +114,20 @@ pub enum Action {
     },
     /// Exchange no more data with it. No neighbour uses it any more.
     RemovePeer {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the peer is.
+        nbma: IpAddr,
+    },
+    /// Send a copy of every multicast and broadcast packet to this peer.
+    AddMulticast {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the peer is.
+        nbma: IpAddr,
+    },
+    /// Send it no more copies.
+    RemoveMulticast {
         /// Which tunnel.
         tunnel: TunnelId,
         /// Where the peer is.
@@ -149,13 +169,6 @@ pub enum Action {
     },
     /// Something an operator may want to know.
     Log(Event),
-}
-
-/// Events worth a line in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    // The engine's author lists them here.
 }
 
 /// What the kernel's routing table says about a destination, leaving our own shortcut routes aside.

@@ -1,0 +1,204 @@
+//! What was counted.
+
+use std::fmt;
+
+use crate::nhrp::wire::PacketKind;
+
+/// Counts of one tunnel since the engine was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    received: [u64; PACKET_KINDS],
+    sent: [u64; PACKET_KINDS],
+    faults: [u64; Fault::ALL.len()],
+    /// Traffic Indications that were not sent because one was sent shortly before.
+    pub redirects_suppressed: u64,
+    /// Events that were not reported because too many came at once.
+    pub events_suppressed: u64,
+}
+
+/// Types of packets: 1 to 8.
+const PACKET_KINDS: usize = 8;
+
+/// Why a packet was not acted on, or how an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The bytes are no NHRP packet.
+    Malformed,
+    /// A password is missing or wrong.
+    Authentication,
+    /// More packets than the limit for one source.
+    SourceRate,
+    /// More packets than the limit for all.
+    TotalRate,
+    /// Addresses of another family than the tunnel's, or none.
+    AddressFamily,
+    /// An unknown extension that must be understood.
+    UnknownExtension,
+    /// From a source that is not a peer, for what only peers may do.
+    UnknownSource,
+    /// Hop count used up.
+    HopCount,
+    /// Came round.
+    Loop,
+    /// No way to its destination.
+    Unreachable,
+    /// A reply to nothing we asked, or with content that cannot be true.
+    UnexpectedReply,
+    /// A registration that the policy or a table's bound refused.
+    RegistrationRefused,
+    /// A registration of a unique address that somebody else holds.
+    Conflict,
+    /// A purge by somebody whose binding it is not.
+    PurgeRefused,
+    /// An indication about traffic that takes no shortcut.
+    IndicationIgnored,
+    /// Error Indications received.
+    ErrorReceived,
+    /// Error Indications not sent because too many were sent shortly before.
+    ErrorSuppressed,
+    /// A resolution that nobody answered, or with a refusal.
+    ResolutionFailed,
+    /// A table was full.
+    TableFull,
+    /// A packet of ours could not be written.
+    Encode,
+}
+
+impl Fault {
+    /// Every fault, in the order of their numbers.
+    pub const ALL: [Self; 20] = [
+        Self::Malformed,
+        Self::Authentication,
+        Self::SourceRate,
+        Self::TotalRate,
+        Self::AddressFamily,
+        Self::UnknownExtension,
+        Self::UnknownSource,
+        Self::HopCount,
+        Self::Loop,
+        Self::Unreachable,
+        Self::UnexpectedReply,
+        Self::RegistrationRefused,
+        Self::Conflict,
+        Self::PurgeRefused,
+        Self::IndicationIgnored,
+        Self::ErrorReceived,
+        Self::ErrorSuppressed,
+        Self::ResolutionFailed,
+        Self::TableFull,
+        Self::Encode,
+    ];
+
+    /// Name for tables and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Authentication => "authentication-failed",
+            Self::SourceRate => "source-rate",
+            Self::TotalRate => "total-rate",
+            Self::AddressFamily => "address-family",
+            Self::UnknownExtension => "unknown-extension",
+            Self::UnknownSource => "unknown-source",
+            Self::HopCount => "hop-count",
+            Self::Loop => "loop",
+            Self::Unreachable => "unreachable",
+            Self::UnexpectedReply => "unexpected-reply",
+            Self::RegistrationRefused => "registration-refused",
+            Self::Conflict => "unique-conflict",
+            Self::PurgeRefused => "purge-refused",
+            Self::IndicationIgnored => "indication-ignored",
+            Self::ErrorReceived => "error-received",
+            Self::ErrorSuppressed => "error-suppressed",
+            Self::ResolutionFailed => "resolution-failed",
+            Self::TableFull => "table-full",
+            Self::Encode => "encode",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Every kind of packet, by its number.
+const KINDS: [PacketKind; PACKET_KINDS] = [
+    PacketKind::ResolutionRequest,
+    PacketKind::ResolutionReply,
+    PacketKind::RegistrationRequest,
+    PacketKind::RegistrationReply,
+    PacketKind::PurgeRequest,
+    PacketKind::PurgeReply,
+    PacketKind::ErrorIndication,
+    PacketKind::TrafficIndication,
+];
+
+const fn slot(kind: PacketKind) -> usize {
+    kind as usize - 1
+}
+
+impl Counters {
+    /// Packets of a kind that were received and could be read.
+    pub const fn received(&self, kind: PacketKind) -> u64 {
+        self.received[slot(kind)]
+    }
+
+    /// Packets of a kind that were sent, those sent on included.
+    pub const fn sent(&self, kind: PacketKind) -> u64 {
+        self.sent[slot(kind)]
+    }
+
+    /// How often something went wrong.
+    pub const fn fault(&self, fault: Fault) -> u64 {
+        self.faults[fault as usize]
+    }
+
+    /// Kind of packet, how many received, how many sent.
+    pub fn packets(&self) -> impl Iterator<Item = (PacketKind, u64, u64)> + '_ {
+        KINDS.into_iter().map(|kind| (kind, self.received(kind), self.sent(kind)))
+    }
+
+    /// Every fault and how often it happened.
+    pub fn faults(&self) -> impl Iterator<Item = (Fault, u64)> + '_ {
+        Fault::ALL.into_iter().map(|fault| (fault, self.fault(fault)))
+    }
+
+    pub(super) const fn count_received(&mut self, kind: PacketKind) {
+        self.received[slot(kind)] += 1;
+    }
+
+    pub(super) const fn count_sent(&mut self, kind: PacketKind) {
+        self.sent[slot(kind)] += 1;
+    }
+
+    pub(super) const fn count(&mut self, fault: Fault) {
+        self.faults[fault as usize] += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_own_place_and_name() {
+        let mut names = std::collections::BTreeSet::new();
+        for (index, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, index);
+            assert!(names.insert(fault.name()));
+        }
+    }
+
+    #[test]
+    fn counts_kinds_and_faults_apart() {
+        let mut counters = Counters::default();
+        counters.count_received(PacketKind::ResolutionRequest);
+        counters.count_sent(PacketKind::TrafficIndication);
+        counters.count_sent(PacketKind::TrafficIndication);
+        counters.count(Fault::Encode);
+        let sent: Vec<_> = counters.packets().filter(|&(_, received, sent)| received + sent > 0).collect();
+        assert_eq!(sent, [(PacketKind::ResolutionRequest, 1, 0), (PacketKind::TrafficIndication, 0, 2)]);
+        assert_eq!(counters.faults().filter(|&(_, count)| count > 0).count(), 1);
+    }
+}

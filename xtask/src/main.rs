@@ -48,8 +48,7 @@ enum Verb {
 
     /// Check and test everything: format, lints, licences, unit tests, kernel and lab tests (the last need root).
     ///
-    /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed or
-    /// could not run.
+    /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed.
     Test(test::Arguments),
 }
 

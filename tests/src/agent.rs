@@ -1,0 +1,244 @@
+//! A real agent: the `dmvpn` program, started inside a node's namespace.
+
+use std::{
+    env, fs,
+    fs::File,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use dmvpn::control::protocol::{
+    Answer, CacheRow, CounterRow, DropRow, InterfaceRow, NhsRow, PeerRow, Response, ShortcutRow,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{command, config::Config, lab::Node, poll};
+
+/// Longest time until an agent answers on its socket. Loading the programs takes well below a second on an idle
+/// machine.
+const START: Duration = Duration::from_secs(20);
+/// Longest time until an agent has ended.
+const STOP: Duration = Duration::from_secs(10);
+
+/// A running agent. Dropping it kills it, but leaves what outlives an agent: interface, pins, socket.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    node: Node,
+    config: Config,
+}
+
+/// How an agent that could not start ended.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// What it wrote.
+    pub log: String,
+}
+
+impl Agent {
+    /// Starts the agent of `node`, waits until it answers. What an earlier agent of the node left is adopted.
+    pub fn start(node: &Node, config: &Config) -> Result<Self> {
+        let mut agent = Self::spawn(node, config, |program| Command::new(program))?;
+        let ready = poll::until(&format!("an answer of the agent on {}", node.name), START, || {
+            if let Some(status) = agent.child.try_wait().context("looking after the agent")? {
+                return Ok(Some(Err(status)));
+            }
+            agent.interfaces().map(|_| Some(Ok(())))
+        });
+        match ready {
+            Ok(Ok(())) => Ok(agent),
+            Ok(Err(status)) => bail!("the agent on {} ended: {status}\n{}", node.name, agent.log()),
+            Err(error) => Err(error.context(agent.log())),
+        }
+    }
+
+    /// Starts an agent that is expected to give up, with `wrap` making the command, and waits for its end.
+    pub fn fail(node: &Node, config: &Config, wrap: impl Fn(&Path) -> Command + Sync) -> Result<Failure> {
+        let mut agent = Self::spawn(node, config, wrap)?;
+        let status = agent.wait(START).context("the agent was expected to give up")?;
+        Ok(Failure { status, log: agent.log() })
+    }
+
+    /// Writes the configuration and starts the program inside the namespace.
+    fn spawn(node: &Node, config: &Config, wrap: impl Fn(&Path) -> Command + Sync) -> Result<Self> {
+        let file = node.files.join(format!("{}.yaml", node.name));
+        fs::write(&file, config.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(log_of(node))
+            .with_context(|| format!("cannot open {}", log_of(node).display()))?;
+        let program = binary()?;
+        let child = node.namespace.run(|| {
+            let errors = log.try_clone().context("sharing the log")?;
+            wrap(&program)
+                .args(["run", "--config"])
+                .arg(&file)
+                .args(["--log", "debug"])
+                .stdin(Stdio::null())
+                .stdout(log)
+                .stderr(errors)
+                // A Ctrl-C in the terminal is for the lab, which then ends its agents.
+                .process_group(0)
+                .spawn()
+                .with_context(|| format!("cannot start {}", program.display()))
+        })?;
+        Ok(Self { child, node: node.clone(), config: config.clone() })
+    }
+
+    /// What `dmvpn show VIEW --json` says.
+    fn show(&self, view: &str) -> Result<Answer> {
+        let mut command = Command::new(binary()?);
+        command.args(["show", view, "--json", "--socket"]).arg(&self.config.control_socket);
+        let text = command::output(&mut command)?;
+        let response: Response =
+            serde_json::from_str(&text).with_context(|| format!("not the JSON of `show {view}`: {text}"))?;
+        Ok(response.answer)
+    }
+
+    /// `show peers`.
+    pub fn peers(&self) -> Result<Vec<PeerRow>> {
+        match self.show("peers")? {
+            Answer::Peers(rows) => Ok(rows),
+            other => bail!("asked for peers, got {other:?}"),
+        }
+    }
+
+    /// `show cache`.
+    pub fn cache(&self) -> Result<Vec<CacheRow>> {
+        match self.show("cache")? {
+            Answer::Cache(rows) => Ok(rows),
+            other => bail!("asked for the cache, got {other:?}"),
+        }
+    }
+
+    /// `show nhs`.
+    pub fn nhs(&self) -> Result<Vec<NhsRow>> {
+        match self.show("nhs")? {
+            Answer::Nhs(rows) => Ok(rows),
+            other => bail!("asked for the servers, got {other:?}"),
+        }
+    }
+
+    /// `show shortcuts`.
+    pub fn shortcuts(&self) -> Result<Vec<ShortcutRow>> {
+        match self.show("shortcuts")? {
+            Answer::Shortcuts(rows) => Ok(rows),
+            other => bail!("asked for shortcuts, got {other:?}"),
+        }
+    }
+
+    /// `show interfaces`.
+    pub fn interfaces(&self) -> Result<Vec<InterfaceRow>> {
+        match self.show("interfaces")? {
+            Answer::Interfaces(rows) => Ok(rows),
+            other => bail!("asked for interfaces, got {other:?}"),
+        }
+    }
+
+    /// `show drops`.
+    pub fn drops(&self) -> Result<Vec<DropRow>> {
+        match self.show("drops")? {
+            Answer::Drops(rows) => Ok(rows),
+            other => bail!("asked for drops, got {other:?}"),
+        }
+    }
+
+    /// `show counters`.
+    pub fn counters(&self) -> Result<Vec<CounterRow>> {
+        match self.show("counters")? {
+            Answer::Counters(rows) => Ok(rows),
+            other => bail!("asked for counters, got {other:?}"),
+        }
+    }
+
+    /// A table as an operator sees it.
+    pub fn table(&self, view: &str) -> Result<String> {
+        let mut command = Command::new(binary()?);
+        command::output(command.args(["show", view, "--socket"]).arg(&self.config.control_socket))
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the agents of this node have written so far.
+    pub fn log(&self) -> String {
+        let path = log_of(&self.node);
+        fs::read_to_string(&path).unwrap_or_else(|error| format!("no log in {}: {error}", path.display()))
+    }
+
+    /// Kills it without a warning, as the kernel does when memory is short, and waits for its end.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill().context("killing the agent")?;
+        self.child.wait().context("waiting for the agent").map(drop)
+    }
+
+    /// Asks it to stop (SIGTERM), and waits for its end.
+    pub fn terminate(mut self) -> Result<ExitStatus> {
+        let pid = i32::try_from(self.child.id()).context("process id")?;
+        kill(Pid::from_raw(pid), Signal::SIGTERM).context("terminating the agent")?;
+        self.wait(STOP)
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait().context("looking after the agent")?.is_none())
+    }
+
+    /// Leaves it running for good.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+
+    fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of the agent on {}", self.node.name);
+        poll::until(&what, patience, || self.child.try_wait().context("looking after the agent"))
+            .map_err(|error| error.context(self.log()))
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Both fail only when it has ended, or when the lab's signal handling was quicker.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_of(node: &Node) -> PathBuf {
+    node.files.join(format!("{}.log", node.name))
+}
+
+/// The `dmvpn` program: `DMVPN_BIN`, else beside the test programs.
+fn binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("DMVPN_BIN") {
+        let path = PathBuf::from(path);
+        if !path.is_file() {
+            bail!("DMVPN_BIN names no file: {}", path.display());
+        }
+        return Ok(path);
+    }
+    let here = env::current_exe().context("where am I?")?;
+    // target/debug/deps/test-0123 or target/release/demo
+    here.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("dmvpn"))
+        .find(|path| path.is_file())
+        .context("there is no dmvpn program to test. Run: cargo xtask test")
+}

@@ -1,0 +1,399 @@
+//! The network of a lab:
+//!
+//! ```text
+//!                 underlay (a router)
+//!         198.18.0.254 |  198.18.1.254 |  198.18.2.254 |
+//!                      |               |               |         "wires", see `wire`
+//!           198.18.0.1 |    198.18.1.1 |    198.18.2.1 |
+//!                     hub           spoke-a         spoke-b
+//!  tunnel       10.0.0.1         10.0.0.11       10.0.0.12
+//!                              192.168.1.1     192.168.2.1
+//!                                      |               |
+//!                             192.168.1.10    192.168.2.10
+//!                                   lan-a           lan-b
+//! ```
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipnet::Ipv4Net;
+
+use crate::{
+    agent::Agent,
+    config::Config,
+    namespace::{self, Namespace},
+    undo::Undo,
+};
+
+/// Directory of a lab's configuration files, logs and sockets: this and the lab's name.
+const FILES: &str = "/run/dmvpn-";
+/// Pin directory of a node: this, the lab's name, a dash and the node's name.
+const PINS: &str = "/sys/fs/bpf/dmvpn-";
+
+/// Last byte of the underlay router's address in each of its networks.
+const ROUTER: u8 = 254;
+
+/// What kind of network to build.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Cisco's phase, 1 to 3.
+    pub phase: u8,
+    /// How tunnel addresses are given.
+    pub addressing: Addressing,
+    /// GRE key.
+    pub key: Option<u32>,
+    /// NHRP authentication.
+    pub authentication: Option<&'static str>,
+    /// Number of spokes, at least 1, at most 26.
+    pub spokes: u8,
+    /// Seconds.
+    pub holding_time: u16,
+    /// Seconds.
+    pub registration_interval: u16,
+}
+
+/// How tunnel addresses are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressing {
+    /// All in one /24, which is on the link.
+    Subnet,
+    /// A /32 each.
+    Host,
+}
+
+impl Default for Plan {
+    /// Phase 3, one subnet, a key, authentication, two spokes.
+    fn default() -> Self {
+        Self {
+            phase: 3,
+            addressing: Addressing::Subnet,
+            key: Some(42),
+            authentication: Some("secret"),
+            spokes: 2,
+            holding_time: 60,
+            registration_interval: 5,
+        }
+    }
+}
+
+/// A network of namespaces. Dropping it kills every process inside and removes all of it.
+#[derive(Debug)]
+pub struct Lab {
+    name: String,
+    plan: Plan,
+    /// The router between the nodes.
+    pub underlay: Namespace,
+    /// The hub.
+    pub hub: Node,
+    /// The spokes: `spoke-a`, `spoke-b`, ...
+    pub spokes: Vec<Node>,
+    undo: Undo,
+}
+
+/// A hub or a spoke.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// `hub`, `spoke-a`, ...
+    pub name: String,
+    /// Where its agent runs.
+    pub namespace: Namespace,
+    /// Tunnel address.
+    pub address: Ipv4Addr,
+    /// Underlay address.
+    pub nbma: Ipv4Addr,
+    /// The network behind it; the hub has none.
+    pub lan: Option<Lan>,
+    /// Where its agent's configuration, log and socket are.
+    pub files: PathBuf,
+    /// Where its agent pins maps and links.
+    pub pins: PathBuf,
+}
+
+/// A network with one host behind a spoke.
+#[derive(Clone, Debug)]
+pub struct Lan {
+    /// `lan-a`, ...
+    pub name: String,
+    /// The host.
+    pub host: Namespace,
+    /// Address of the host.
+    pub address: Ipv4Addr,
+    /// Address of the spoke in it.
+    pub router: Ipv4Addr,
+    /// The network.
+    pub prefix: Ipv4Net,
+}
+
+impl Lab {
+    /// Builds a network under a name of its own, so that labs can run side by side.
+    pub fn new(plan: Plan) -> Result<Self> {
+        static REMOVE_STALE: Once = Once::new();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        REMOVE_STALE.call_once(remove_labs_of_dead_processes);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self::named(&format!("lab{}x{number}", std::process::id()), plan)
+    }
+
+    /// Builds a network whose namespaces are called `name-hub` and so on. What has that name is removed first.
+    pub fn named(name: &str, plan: Plan) -> Result<Self> {
+        ensure!(
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "a lab's name has letters and digits only"
+        );
+        ensure!((1..=26).contains(&plan.spokes), "a lab has 1 to 26 spokes");
+        remove(name)?;
+        let owned = name.to_owned();
+        let undo = Undo::with(move || {
+            if let Err(error) = remove(&owned) {
+                eprintln!("cannot remove the lab {owned}: {error:#}");
+            }
+        })?;
+        let files = files_of(name);
+        fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
+
+        let underlay = Namespace::create(&format!("{name}-underlay"))?;
+        make_router(&underlay)?;
+        let hub = Node::create(name, None, &underlay)?;
+        let spokes =
+            (1..=plan.spokes).map(|n| Node::create(name, Some(n), &underlay)).collect::<Result<_>>()?;
+        Ok(Self { name: name.to_owned(), plan, underlay, hub, spokes, undo })
+    }
+
+    /// Its name, the first part of every namespace's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Leaves everything in place, agents included. [`remove`] takes it away.
+    pub fn keep(self) {
+        self.undo.forget();
+    }
+
+    /// The hub and the spokes.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        std::iter::once(&self.hub).chain(&self.spokes)
+    }
+
+    /// The node or host that has `address`, by name.
+    pub fn owner_of(&self, address: Ipv4Addr) -> Option<&str> {
+        if matches!(address.octets(), [198, 18, _, ROUTER]) {
+            return Some("underlay");
+        }
+        self.nodes().find_map(|node| {
+            if [node.address, node.nbma].contains(&address) {
+                return Some(node.name.as_str());
+            }
+            let lan = node.lan.as_ref()?;
+            if lan.router == address {
+                Some(node.name.as_str())
+            } else {
+                (lan.address == address).then_some(lan.name.as_str())
+            }
+        })
+    }
+
+    /// What the plan says about the agent of `node`.
+    pub fn config(&self, node: &Node) -> Config {
+        let plan = &self.plan;
+        let is_hub = node.name == self.hub.name;
+        let length = match plan.addressing {
+            Addressing::Subnet => 24,
+            Addressing::Host => 32,
+        };
+        Config {
+            control_socket: node.files.join(format!("{}.sock", node.name)),
+            pin_directory: node.pins.clone(),
+            address: network(node.address, length),
+            source: node.nbma,
+            key: plan.key,
+            phase: plan.phase,
+            authentication: plan.authentication.map(str::to_owned),
+            holding_time: plan.holding_time,
+            registration_interval: plan.registration_interval,
+            xdp: "native",
+            nhs: (!is_hub).then_some((self.hub.address, self.hub.nbma)),
+            routes: self.routes(node, is_hub),
+        }
+    }
+
+    /// Static routes in place of a routing protocol: the hub knows every LAN behind its spoke; a spoke sends all to
+    /// the hub, but in Phase 2 to the other spoke's own address, as a routing protocol would there.
+    fn routes(&self, node: &Node, is_hub: bool) -> Vec<(Ipv4Net, Ipv4Addr)> {
+        let mut routes = Vec::new();
+        if !is_hub && self.plan.addressing == Addressing::Host {
+            // Nothing is on the link: how other spokes are reached has to be said.
+            routes.push((network(Ipv4Addr::new(10, 0, 0, 0), 24), self.hub.address));
+        }
+        if !is_hub && self.plan.phase != 2 {
+            routes.push((network(Ipv4Addr::new(192, 168, 0, 0), 16), self.hub.address));
+            return routes;
+        }
+        let others = self.spokes.iter().filter(|spoke| spoke.name != node.name);
+        routes.extend(others.filter_map(|spoke| Some((spoke.lan.as_ref()?.prefix, spoke.address))));
+        routes
+    }
+
+    /// Starts the agent of `node` as the plan says.
+    pub fn start(&self, node: &Node) -> Result<Agent> {
+        Agent::start(node, &self.config(node))
+    }
+
+    /// Starts all agents, the hub's first.
+    pub fn start_all(&self) -> Result<(Agent, Vec<Agent>)> {
+        let hub = self.start(&self.hub)?;
+        let spokes = self.spokes.iter().map(|spoke| self.start(spoke)).collect::<Result<_>>()?;
+        Ok((hub, spokes))
+    }
+}
+
+impl Node {
+    /// Makes the hub (`number` is `None`) or a spoke with its LAN, and wires it to the underlay.
+    fn create(lab: &str, number: Option<u8>, underlay: &Namespace) -> Result<Self> {
+        let net = number.unwrap_or(0);
+        let letter = char::from(b'a' + net.saturating_sub(1));
+        let name = number.map_or_else(|| "hub".to_owned(), |_| format!("spoke-{letter}"));
+        let nbma = Ipv4Addr::new(198, 18, net, 1);
+        let address = Ipv4Addr::new(10, 0, 0, number.map_or(1, |n| 10 + n));
+
+        let namespace = Namespace::create(&format!("{lab}-{name}"))?;
+        make_router(&namespace)?;
+        wire(underlay, &name, Ipv4Addr::new(198, 18, net, ROUTER), &namespace, nbma)?;
+        let lan = number.map(|_| Lan::create(lab, letter, net, &namespace)).transpose()?;
+        let pins = PathBuf::from(format!("{PINS}{lab}-{name}"));
+        Ok(Self { name, namespace, address, nbma, lan, files: files_of(lab), pins })
+    }
+
+    /// The LAN of a spoke.
+    pub fn lan(&self) -> Result<&Lan> {
+        self.lan.as_ref().with_context(|| format!("{} has no LAN", self.name))
+    }
+}
+
+impl Lan {
+    /// Ordinary veths with every offload on: packets with partial checksums and of 64 KB really reach the spoke.
+    fn create(lab: &str, letter: char, net: u8, spoke: &Namespace) -> Result<Self> {
+        let name = format!("lan-{letter}");
+        let host = Namespace::create(&format!("{lab}-{name}"))?;
+        let router = Ipv4Addr::new(192, 168, net, 1);
+        let address = Ipv4Addr::new(192, 168, net, 10);
+        let (inside, outside) = (host.name(), spoke.name());
+        spoke.command(&format!("ip link add lan0 type veth peer name eth0 netns {inside}"))?;
+        spoke.command(&format!("ip address add {router}/24 dev lan0"))?;
+        spoke.command("ip link set lan0 up").with_context(|| format!("LAN of {outside}"))?;
+        host.command(&format!("ip address add {address}/24 dev eth0"))?;
+        host.command("ip link set eth0 up")?;
+        host.command(&format!("ip route add default via {router}"))?;
+        Ok(Self { name, host, address, router, prefix: network(Ipv4Addr::new(192, 168, net, 0), 24) })
+    }
+}
+
+/// Makes a namespace forward like a router, and strict about where packets come from.
+fn make_router(namespace: &Namespace) -> Result<()> {
+    namespace.set("ipv4/ip_forward", "1")?;
+    // Strict reverse path filtering: a packet that arrives on another interface than the answer would leave by is
+    // dropped. So data has to arrive on the tunnel interface, not on the underlay's.
+    for conf in ["all", "default"] {
+        namespace.set(&format!("ipv4/conf/{conf}/rp_filter"), "1")?;
+    }
+    // The hop probes want an answer each, not six a second.
+    namespace.set("ipv4/icmp_ratelimit", "0")
+}
+
+/// A wire between the underlay's router and a node: a veth pair made to behave like two NICs.
+///
+/// A NIC puts complete packets of at most the MTU on the wire, and takes whatever arrives. A veth does neither by
+/// itself:
+/// - It hands packets over as the sender left them: without a checksum (the NIC would add it) and larger than the
+///   MTU (the NIC would cut them up). An XDP program at the other end would see, and send on, garbage. So the
+///   offloads are off: the kernel completes packets before they leave.
+/// - A frame sent by XDP (`XDP_TX`, redirect) is silently lost when the receiving end does not poll for them, which
+///   it does only with GRO on or an XDP program of its own. The router has none, so its end gets GRO.
+fn wire(
+    router: &Namespace,
+    name: &str,
+    router_address: Ipv4Addr,
+    node: &Namespace,
+    address: Ipv4Addr,
+) -> Result<()> {
+    let inside = node.name();
+    router.command(&format!("ip link add {name} type veth peer name underlay0 netns {inside}"))?;
+    router.command(&format!("ip address add {router_address}/24 dev {name}"))?;
+    router.command(&format!("ethtool -K {name} tx off tso off gso off gro on"))?;
+    router.command(&format!("ip link set {name} up"))?;
+    node.command(&format!("ip address add {address}/24 dev underlay0"))?;
+    node.command("ethtool -K underlay0 tx off tso off gso off")?;
+    node.command("ip link set underlay0 up")?;
+    node.command(&format!("ip route add default via {router_address}")).map(drop)
+}
+
+fn files_of(lab: &str) -> PathBuf {
+    PathBuf::from(format!("{FILES}{lab}"))
+}
+
+/// `address` with a prefix length that is at most 32.
+fn network(address: Ipv4Addr, length: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(address, length)
+}
+
+/// Removes whatever there is of the lab `name`: processes, namespaces, pins, files. Nothing there is no error.
+pub fn remove(name: &str) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            problems.push(format!("{error:#}"));
+        }
+    };
+    for namespace in namespace::names_with(&format!("{name}-")) {
+        note(namespace::remove(&namespace));
+    }
+    let pins = PathBuf::from(format!("{PINS}{name}-"));
+    for directory in siblings_with(&pins) {
+        note(remove_directory(&directory));
+    }
+    note(remove_directory(&files_of(name)));
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
+    }
+    Ok(())
+}
+
+/// Everything in the same directory whose name begins like `path`.
+fn siblings_with(path: &Path) -> Vec<PathBuf> {
+    let (Some(parent), Some(start)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(parent) else { return Vec::new() };
+    let start = start.as_encoded_bytes();
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(start)))
+        .collect()
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A test that was killed with SIGKILL could not remove its labs.
+fn remove_labs_of_dead_processes() {
+    for path in siblings_with(Path::new(&format!("{FILES}lab"))) {
+        let Some(name) = path.to_str().and_then(|path| path.strip_prefix(FILES)) else { continue };
+        let owner = name.strip_prefix("lab").and_then(|rest| rest.split_once('x')).map(|(pid, _)| pid);
+        if owner.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+            && let Err(error) = remove(name)
+        {
+            eprintln!("cannot remove the lab {name} of a dead process: {error:#}");
+        }
+    }
+}

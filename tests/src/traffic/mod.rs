@@ -1,0 +1,11 @@
+//! Traffic between hosts, with an exact account of what arrived.
+
+mod bulk;
+mod path;
+mod ping;
+mod stream;
+
+pub use bulk::{Transfer, transfer};
+pub use path::path;
+pub use ping::{Reply, ping};
+pub use stream::{Report, Stream};

@@ -1,10 +1,23 @@
-//! The configuration file.
+//! The configuration file: text (`yaml`) -> keys (`draft`, `section`, `kinds`) -> rules (`validate`) -> [`Config`].
+//!
+//! Read by hand rather than derived with serde, so that one run reports everything that is wrong, each with its
+//! line and column.
 
+mod draft;
+mod kinds;
+mod load;
 mod model;
 mod options;
+mod problem;
+mod section;
+#[cfg(test)]
+mod tests;
+mod validate;
+mod yaml;
 
 pub use model::{
     Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, NAME_LENGTH, Nhs, NhsAddress, Phase,
     Source, StaticMap, StaticRoute, Tunnel, XdpMode,
 };
 pub use options::{BpfLog, RunOptions};
+pub use problem::{ConfigError, Position, Problem};

@@ -1,0 +1,150 @@
+//! What single values look like in the file. Rules that need more than one value are in `validate.rs`.
+
+use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf};
+
+use ipnet::IpNet;
+
+use super::{
+    model::{Accept, NAME_LENGTH, NhsAddress, Phase, Source, XdpMode},
+    section::Kind,
+};
+use crate::nhrp::engine::Secret;
+
+/// Most peers that can be configured: 1,048,576.
+const MAX_PEERS: u32 = 1 << 20;
+
+/// The longest path that fits a Unix socket address with its terminating zero.
+const SOCKET_PATH_LENGTH: usize = 107;
+
+/// The kernel's limit for the name of an interface, in bytes.
+const INTERFACE_NAME_LENGTH: usize = 15;
+
+const fn kind<T>(expected: &'static str, read: fn(&str) -> Option<T>) -> Kind<T> {
+    Kind { expected, read, secret: false }
+}
+
+pub(super) const CONTROL_SOCKET: Kind<PathBuf> = kind("an absolute path of at most 107 bytes", |text| {
+    absolute(text).filter(|_| text.len() <= SOCKET_PATH_LENGTH)
+});
+pub(super) const PIN_DIRECTORY: Kind<PathBuf> = kind("an absolute path in a BPF file system", absolute);
+pub(super) const PEER_LIMIT: Kind<u32> =
+    kind("a number from 1 to 1048576", |text| number(text, 1..=MAX_PEERS));
+
+pub(super) const TUNNEL_NAME: Kind<String> =
+    kind("an interface name of 1 to 13 letters, digits, `-`, `_` or `.`", |text| {
+        is_tunnel_name(text).then(|| text.to_owned())
+    });
+pub(super) const TUNNEL_ADDRESS: Kind<IpNet> =
+    kind("our address in the tunnel with its prefix length, as in 10.0.0.1/24", tunnel_address);
+pub(super) const SOURCE: Kind<Source> = kind("an address of this box or the name of an interface", source);
+pub(super) const KEY: Kind<u32> = kind("a number from 0 to 4294967295", |text| number(text, 0..=u32::MAX));
+pub(super) const NETWORK_ID: Kind<u32> =
+    kind("a number from 1 to 4294967295", |text| number(text, 1..=u32::MAX));
+pub(super) const PHASE: Kind<Phase> = kind("1, 2 or 3", |text| match text {
+    "1" => Some(Phase::One),
+    "2" => Some(Phase::Two),
+    "3" => Some(Phase::Three),
+    _ => None,
+});
+pub(super) const SWITCH: Kind<bool> = kind("true or false", |text| match text {
+    "true" => Some(true),
+    "false" => Some(false),
+    _ => None,
+});
+pub(super) const AUTHENTICATION: Kind<Secret> = Kind {
+    expected: "1 to 8 bytes",
+    read: |text| (1..=8).contains(&text.len()).then(|| Secret::new(text)),
+    secret: true,
+};
+pub(super) const SECONDS: Kind<u16> = kind("seconds from 1 to 65535", |text| number(text, 1..=u16::MAX));
+pub(super) const MTU: Kind<u16> = kind("bytes from 68 to 65535", |text| number(text, 68..=u16::MAX));
+pub(super) const XDP: Kind<XdpMode> = kind("auto, native or generic", |text| match text {
+    "auto" => Some(XdpMode::Auto),
+    "native" => Some(XdpMode::Native),
+    "generic" => Some(XdpMode::Generic),
+    _ => None,
+});
+pub(super) const ACCEPT: Kind<Accept> = kind("known or any", |text| match text {
+    "known" => Some(Accept::Known),
+    "any" => Some(Accept::Any),
+    _ => None,
+});
+pub(super) const TTL: Kind<u8> = kind("a number from 1 to 255", |text| number(text, 1..=u8::MAX));
+
+pub(super) const NHS_ADDRESS: Kind<NhsAddress> =
+    kind("the server's address in the tunnel, or `dynamic`", |text| match text {
+        "dynamic" => Some(NhsAddress::Dynamic),
+        _ => protocol_address(text).map(NhsAddress::Fixed),
+    });
+pub(super) const PEER_ADDRESS: Kind<IpAddr> = kind("the peer's address in the tunnel", protocol_address);
+pub(super) const PEER_NBMA: Kind<IpAddr> =
+    kind("the address the peer is reached at outside the tunnel", unicast);
+pub(super) const ROUTE_PREFIX: Kind<IpNet> =
+    kind("a prefix without host bits, as in 192.168.2.0/24", |text| {
+        text.parse().ok().filter(|prefix: &IpNet| prefix.addr() == prefix.network())
+    });
+pub(super) const ROUTE_VIA: Kind<IpAddr> = kind("an address in the tunnel", protocol_address);
+
+/// A decimal number in `range`.
+fn number<T: TryFrom<u64> + PartialOrd>(text: &str, range: RangeInclusive<T>) -> Option<T> {
+    // Signs and leading zeros are mistakes more often than numbers.
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let number = text.parse::<u64>().ok().filter(|_| plain)?;
+    T::try_from(number).ok().filter(|number| range.contains(number))
+}
+
+fn absolute(text: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(text);
+    (path.is_absolute() && !text.contains('\0')).then_some(path)
+}
+
+/// A name that the kernel accepts for an interface (`dev_valid_name`).
+fn is_interface_name(text: &str) -> bool {
+    let legal = |letter: char| !letter.is_whitespace() && !letter.is_control() && !"/:".contains(letter);
+    (1..=INTERFACE_NAME_LENGTH).contains(&text.len())
+        && text.chars().all(legal)
+        && !matches!(text, "." | "..")
+}
+
+/// A name for an interface of ours: with its far end short enough, no pattern (`%d`), and nothing that stands for
+/// something else (`all` and `default` stand beside the interfaces' names in /proc/sys/net).
+fn is_tunnel_name(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    is_interface_name(text)
+        && text.len() <= NAME_LENGTH
+        && text.bytes().all(legal)
+        && !matches!(text, "all" | "default" | "lo")
+}
+
+/// An address that one host can have and others can send to. Loopback addresses are for `source` and `nbma` in
+/// test beds.
+fn unicast(text: &str) -> Option<IpAddr> {
+    let address: IpAddr = text.parse().ok()?;
+    let usable = match address {
+        IpAddr::V4(v4) => !v4.is_broadcast(),
+        // Without an interface a link-local address means nothing; a mapped one is to be written as IPv4.
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && v6.to_ipv4_mapped().is_none(),
+    };
+    (usable && !address.is_unspecified() && !address.is_multicast()).then_some(address)
+}
+
+/// An address in a tunnel.
+fn protocol_address(text: &str) -> Option<IpAddr> {
+    unicast(text).filter(|address| !address.is_loopback())
+}
+
+fn tunnel_address(text: &str) -> Option<IpNet> {
+    let prefix: IpNet = text.parse().ok()?;
+    protocol_address(&prefix.addr().to_string())?;
+    Some(prefix)
+}
+
+fn source(text: &str) -> Option<Source> {
+    if let Some(address) = unicast(text) {
+        return Some(Source::Address(address));
+    }
+    // Only digits and dots, or a colon: a bad address rather than an interface.
+    let like_an_address =
+        text.contains(':') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    (is_interface_name(text) && !like_an_address).then(|| Source::Interface(text.to_owned()))
+}

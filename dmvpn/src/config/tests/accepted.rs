@@ -1,0 +1,172 @@
+//! What a file may say, and what it means.
+
+use std::{path::Path, time::Duration};
+
+use super::{assert_problems, tunnel};
+use crate::config::{Accept, Config, Nhs, NhsAddress, Phase, Source, StaticMap, StaticRoute, XdpMode};
+
+#[test]
+fn fills_in_defaults() {
+    let config = Config::parse(tunnel("").as_bytes()).unwrap();
+    assert_eq!(config.control_socket, Path::new("/run/dmvpn/control.sock"));
+    assert_eq!(config.pin_directory, Path::new("/sys/fs/bpf/dmvpn"));
+    assert_eq!(config.max_peers, 16384);
+    let [tunnel] = config.tunnels.as_slice() else { panic!("one tunnel") };
+    assert_eq!(tunnel.name, "dmvpn0");
+    assert_eq!(tunnel.address, "10.0.0.1/24".parse().unwrap());
+    assert_eq!(tunnel.source, Source::Address("192.0.2.10".parse().unwrap()));
+    assert_eq!((tunnel.key, tunnel.network_id, tunnel.phase), (None, 1, Phase::Three));
+    assert!(tunnel.redirect && tunnel.shortcut && tunnel.unique);
+    assert!(tunnel.authentication.is_none());
+    assert_eq!(tunnel.holding_time, Duration::from_hours(2));
+    assert_eq!(tunnel.registration_interval, Duration::from_mins(40));
+    assert_eq!((tunnel.mtu, tunnel.ttl), (None, 255));
+    assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Auto, Accept::Known));
+    assert!(tunnel.nhs.is_empty() && tunnel.maps.is_empty() && tunnel.routes.is_empty());
+}
+
+#[test]
+fn takes_every_key() {
+    let text = "\
+control-socket: /run/a.sock
+pin-directory: /sys/fs/bpf/a
+max-peers: 100
+tunnels:
+  - name: blue
+    address: 2001:db8::1/64
+    source: eth0.7
+    key: 0
+    network-id: 7
+    phase: 2
+    redirect: true
+    shortcut: true
+    authentication: 0042
+    holding-time: 60
+    registration-interval: 59
+    unique: false
+    mtu: 1400
+    xdp: native
+    accept: any
+    ttl: 64
+    nhs:
+      - {address: '2001:db8::64', nbma: 203.0.113.1}
+      - {address: dynamic, nbma: 203.0.113.2}
+    maps:
+      - {address: '2001:db8::5', nbma: 203.0.113.5}
+    routes:
+      - {prefix: '::/0', via: '2001:db8::64'}
+";
+    let config = Config::parse(text.as_bytes()).unwrap();
+    let tunnel = &config.tunnels[0];
+    assert_eq!((config.control_socket.as_path(), config.max_peers), (Path::new("/run/a.sock"), 100));
+    assert_eq!(tunnel.source, Source::Interface("eth0.7".into()));
+    assert_eq!((tunnel.key, tunnel.network_id, tunnel.phase), (Some(0), 7, Phase::Two));
+    assert!(tunnel.redirect && tunnel.shortcut && !tunnel.unique);
+    // Text, not the number 42 or 34 that YAML might see.
+    assert!(tunnel.authentication.as_ref().unwrap().matches(b"0042"));
+    assert_eq!(tunnel.holding_time, Duration::from_mins(1));
+    assert_eq!(tunnel.registration_interval, Duration::from_secs(59));
+    assert_eq!((tunnel.mtu, tunnel.ttl), (Some(1400), 64));
+    assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Native, Accept::Any));
+    let server = "2001:db8::64".parse().unwrap();
+    assert_eq!(
+        tunnel.nhs,
+        [
+            Nhs { address: NhsAddress::Fixed(server), nbma: "203.0.113.1".parse().unwrap() },
+            Nhs { address: NhsAddress::Dynamic, nbma: "203.0.113.2".parse().unwrap() },
+        ]
+    );
+    let map = StaticMap { address: "2001:db8::5".parse().unwrap(), nbma: "203.0.113.5".parse().unwrap() };
+    assert_eq!(tunnel.maps, [map]);
+    assert_eq!(tunnel.routes, [StaticRoute { prefix: "::/0".parse().unwrap(), via: server }]);
+}
+
+#[test]
+fn phase_decides_redirect_and_shortcut_unless_told() {
+    for (lines, redirect, shortcut) in [
+        ("phase: 1", false, false),
+        ("phase: 2", false, false),
+        ("phase: 3", true, true),
+        ("phase: 3\nredirect: false", false, true),
+        ("phase: 2\nshortcut: true", false, true),
+    ] {
+        let config = Config::parse(tunnel(lines).as_bytes()).unwrap();
+        assert_eq!((config.tunnels[0].redirect, config.tunnels[0].shortcut), (redirect, shortcut), "{lines}");
+    }
+}
+
+#[test]
+fn registers_three_times_a_holding_time_by_default() {
+    for (holding_time, interval) in
+        [(7200, Duration::from_mins(40)), (100, Duration::from_secs(33)), (1, Duration::from_secs(1) / 3)]
+    {
+        let config = Config::parse(tunnel(&format!("holding-time: {holding_time}")).as_bytes()).unwrap();
+        assert_eq!(config.tunnels[0].registration_interval, interval, "{holding_time}");
+    }
+}
+
+#[test]
+fn effective_view_has_every_default_and_no_secret() {
+    let config = Config::parse(tunnel("authentication: s3cret").as_bytes()).unwrap();
+    let view = serde_json::to_string_pretty(&config).unwrap();
+    assert_eq!(
+        view,
+        r#"{
+  "control-socket": "/run/dmvpn/control.sock",
+  "pin-directory": "/sys/fs/bpf/dmvpn",
+  "max-peers": 16384,
+  "tunnels": [
+    {
+      "name": "dmvpn0",
+      "address": "10.0.0.1/24",
+      "source": "192.0.2.10",
+      "network-id": 1,
+      "phase": 3,
+      "redirect": true,
+      "shortcut": true,
+      "authentication": "(hidden)",
+      "holding-time": 7200,
+      "registration-interval": 2400,
+      "unique": true,
+      "xdp": "auto",
+      "accept": "known",
+      "ttl": 255,
+      "nhs": [],
+      "maps": [],
+      "routes": []
+    }
+  ]
+}"#
+    );
+    assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn accepts_host_route_addressing() {
+    let text = "\
+tunnels:
+  - name: dmvpn0
+    address: 10.255.0.1/32
+    source: 192.0.2.10
+    nhs: [{address: 10.0.0.100, nbma: 203.0.113.1}]
+    maps: [{address: 172.16.0.5, nbma: 203.0.113.5}]
+    routes: [{prefix: 192.168.2.0/24, via: 172.16.0.5}]
+";
+    assert_problems(text, &[]);
+}
+
+#[test]
+fn accepts_empty_lists() {
+    assert_problems(&tunnel("nhs:\nmaps: []\nroutes: ~"), &[]);
+}
+
+#[test]
+fn accepts_one_source_with_different_keys() {
+    let text = "\
+tunnels:
+  - {name: a, address: 10.0.0.1/24, source: 192.0.2.10}
+  - {name: b, address: 10.0.1.1/24, source: 192.0.2.10, key: 0}
+  - {name: c, address: 10.0.2.1/24, source: 192.0.2.10, key: 1}
+";
+    assert_problems(text, &[]);
+}

@@ -1,0 +1,292 @@
+//! The rules that need more than one value.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    draft::{Draft, MapDraft, NhsDraft, RouteDraft, TunnelDraft},
+    model::{NhsAddress, Phase, Source},
+    problem::{Position, Problem},
+    section::At,
+};
+
+/// Most tunnels of one agent.
+const MAX_TUNNELS: usize = 256;
+
+/// The smallest MTU of a link with IPv6 (RFC 8200 section 5).
+const IPV6_MIN_MTU: u16 = 1280;
+
+/// Reports everything that is wrong with `draft` beyond single values.
+pub(super) fn validate(draft: &Draft, problems: &mut Vec<Problem>) {
+    let mut report = Report { problems };
+    report.tunnels(draft);
+    for tunnel in &draft.tunnels {
+        report.tunnel(tunnel);
+        report.servers(tunnel);
+        report.maps(tunnel);
+        report.routes(tunnel);
+    }
+}
+
+struct Report<'a> {
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Report<'_> {
+    fn add(&mut self, at: Position, message: String) {
+        self.problems.push(Problem { at, message });
+    }
+
+    /// Whether `value` was seen before; reports it if so.
+    fn duplicate<T: Eq + Hash>(
+        &mut self,
+        seen: &mut HashMap<T, usize>,
+        value: T,
+        at: Position,
+        what: &str,
+    ) -> bool {
+        let earlier = seen.insert(value, at.line);
+        if let Some(line) = earlier {
+            self.add(at, format!("{what} is on line {line} too"));
+        }
+        earlier.is_some()
+    }
+
+    /// Rules between tunnels.
+    fn tunnels(&mut self, draft: &Draft) {
+        if let Some(name) = draft.tunnels.get(MAX_TUNNELS).and_then(|tunnel| tunnel.name.as_ref()) {
+            self.add(name.at, format!("more than {MAX_TUNNELS} tunnels"));
+        }
+
+        let names: HashSet<&str> = draft
+            .tunnels
+            .iter()
+            .filter_map(|tunnel| tunnel.name.as_ref())
+            .map(|name| name.value.as_str())
+            .collect();
+        let (mut by_name, mut by_address, mut by_source) = (HashMap::new(), HashMap::new(), HashMap::new());
+        for tunnel in &draft.tunnels {
+            if let Some(At { at, value: name }) = &tunnel.name {
+                self.duplicate(&mut by_name, name, *at, &format!("`name`: `{name}`"));
+                if let Some(other) = name.strip_suffix("-x").filter(|other| names.contains(other)) {
+                    self.add(
+                        *at,
+                        format!("`name`: `{name}` is the far end of tunnel `{other}`: choose another"),
+                    );
+                }
+            }
+            if let Some(At { at, value: address }) = tunnel.address {
+                self.duplicate(
+                    &mut by_address,
+                    address.addr(),
+                    at,
+                    &format!("`address`: {}", address.addr()),
+                );
+            }
+            if let Some(At { at, value: source }) = &tunnel.source {
+                let key = tunnel.key.map(|key| key.value);
+                let what = match key {
+                    Some(key) => format!("`source`: {source} with key {key}"),
+                    None => format!("`source`: {source} without `key`"),
+                };
+                self.duplicate(&mut by_source, (source, key), *at, &what);
+                if let Source::Interface(name) = source
+                    && names.contains(name.strip_suffix("-x").unwrap_or(name))
+                {
+                    let what = format!(
+                        "`source`: `{name}` is a tunnel of this file: expected an underlay interface"
+                    );
+                    self.add(*at, what);
+                }
+            }
+        }
+
+        let fixed: usize = draft.tunnels.iter().map(|tunnel| tunnel.nhs.len() + tunnel.maps.len()).sum();
+        let max_peers = draft.max_peers();
+        if u32::try_from(fixed).is_ok_and(|fixed| fixed <= max_peers) {
+            return;
+        }
+        let at = draft.max_peers.map(|max| max.at);
+        let first = || draft.tunnels.iter().find_map(|tunnel| tunnel.name.as_ref()).map(|name| name.at);
+        if let Some(at) = at.or_else(first) {
+            let message =
+                format!("`max-peers`: {max_peers} is too few for the {fixed} entries of `nhs` and `maps`");
+            self.add(at, message);
+        }
+    }
+
+    /// Rules between the keys of one tunnel.
+    fn tunnel(&mut self, tunnel: &TunnelDraft) {
+        if let Some(At { at, value: address }) = tunnel.address {
+            self.own_address(at, address);
+        }
+        if let (Some(mtu), Some(At { value: IpNet::V6(_), .. })) = (tunnel.mtu, tunnel.address)
+            && mtu.value < IPV6_MIN_MTU
+        {
+            let message =
+                format!("`mtu`: {} is too small for IPv6: expected at least {IPV6_MIN_MTU}", mtu.value);
+            self.add(mtu.at, message);
+        }
+        if let Some(At { at, value: true }) = tunnel.shortcut
+            && tunnel.phase() == Phase::One
+        {
+            self.add(at, "`shortcut`: phase 1 never resolves: expected false, or phase 2 or 3".into());
+        }
+        if let Some(At { at, value: interval }) = tunnel.registration_interval {
+            let holding_time = tunnel.holding_time().as_secs();
+            if u64::from(interval) >= holding_time {
+                let message = format!(
+                    "`registration-interval`: {interval} would let registrations expire: expected less than the \
+                     holding time of {holding_time}"
+                );
+                self.add(at, message);
+            }
+        }
+    }
+
+    fn own_address(&mut self, at: Position, address: IpNet) {
+        let (shortest, longest) = match address {
+            IpNet::V4(_) => (8, 32),
+            IpNet::V6(_) => (16, 128),
+        };
+        let length = address.prefix_len();
+        if length < shortest {
+            let message =
+                format!("`address`: /{length} is too wide: expected a length from {shortest} to {longest}");
+            self.add(at, message);
+        } else if let IpNet::V4(v4) = address
+            && length < 31
+            && [v4.network(), v4.broadcast()].contains(&v4.addr())
+        {
+            let which = if v4.addr() == v4.network() { "network" } else { "broadcast" };
+            let message = format!("`address`: {v4} is the {which} address of its subnet: expected a host's");
+            self.add(at, message);
+        }
+    }
+
+    fn servers(&mut self, tunnel: &TunnelDraft) {
+        let mut seen = HashMap::new();
+        for NhsDraft { address, nbma } in &tunnel.nhs {
+            if let Some(At { at, value: NhsAddress::Fixed(fixed) }) = *address {
+                self.in_tunnel(tunnel, at, "address", fixed);
+                self.duplicate(&mut seen, (Some(fixed), None), at, &format!("`address`: {fixed}"));
+            }
+            if let Some(At { at, value: nbma }) = *nbma {
+                self.nbma(tunnel, at, nbma);
+                if let Some(At { value: NhsAddress::Dynamic, .. }) = address {
+                    let what = format!("`nbma`: {nbma} with a dynamic address");
+                    self.duplicate(&mut seen, (None, Some(nbma)), at, &what);
+                }
+            }
+        }
+    }
+
+    fn maps(&mut self, tunnel: &TunnelDraft) {
+        let servers: HashMap<IpAddr, IpAddr> = tunnel
+            .nhs
+            .iter()
+            .filter_map(|NhsDraft { address, nbma }| {
+                Some((address.as_ref()?.value.fixed()?, nbma.as_ref()?.value))
+            })
+            .collect();
+        let mut seen = HashMap::new();
+        for MapDraft { address, nbma } in &tunnel.maps {
+            if let Some(At { at, value: address }) = *address {
+                self.in_tunnel(tunnel, at, "address", address);
+                self.duplicate(&mut seen, address, at, &format!("`address`: {address}"));
+                if let Some(server) = servers.get(&address)
+                    && nbma.is_some_and(|nbma| nbma.value != *server)
+                {
+                    self.add(
+                        at,
+                        format!("`address`: {address} is a server with nbma {server}: expected the same"),
+                    );
+                }
+            }
+            if let Some(At { at, value: nbma }) = *nbma {
+                self.nbma(tunnel, at, nbma);
+            }
+        }
+    }
+
+    fn routes(&mut self, tunnel: &TunnelDraft) {
+        let on_tunnel: HashSet<IpAddr> = (tunnel.nhs.iter())
+            .filter_map(|nhs| nhs.address.as_ref()?.value.fixed())
+            .chain(tunnel.maps.iter().filter_map(|map| Some(map.address.as_ref()?.value)))
+            .collect();
+        let mut seen = HashMap::new();
+        for RouteDraft { prefix, via } in &tunnel.routes {
+            if let Some(At { at, value: prefix }) = *prefix {
+                self.duplicate(&mut seen, prefix, at, &format!("`prefix`: {prefix}"));
+            }
+            let Some(At { at, value: via }) = *via else { continue };
+            let family_fits = prefix.is_none_or(|prefix| prefix.value.addr().is_ipv4() == via.is_ipv4());
+            if !family_fits {
+                self.add(at, format!("`via`: {via} is not of the same IP version as the prefix"));
+            } else if self.in_tunnel(tunnel, at, "via", via)
+                && tunnel.address.is_some_and(|address| is_host(address.value))
+                && !on_tunnel.contains(&via)
+            {
+                let message = format!(
+                    "`via`: {via} is not known to be on the tunnel: expected an address from `nhs` or `maps`, as \
+                     the tunnel has no subnet"
+                );
+                self.add(at, message);
+            }
+        }
+    }
+
+    /// Whether `address`, given under `key`, can be another node of `tunnel`; reports it if not.
+    fn in_tunnel(&mut self, tunnel: &TunnelDraft, at: Position, key: &str, address: IpAddr) -> bool {
+        let Some(At { value: own, .. }) = tunnel.address else { return true };
+        let message = if address == own.addr() {
+            format!("`{key}`: {address} is this tunnel's own address: expected another node's")
+        } else if address.is_ipv4() != own.addr().is_ipv4() {
+            format!("`{key}`: {address} is not of the same IP version as the tunnel's address {own}")
+        } else if !is_host(own) && !own.contains(&address) {
+            format!("`{key}`: {address} is outside the tunnel's subnet {}", own.trunc())
+        } else {
+            return true;
+        };
+        self.add(at, message);
+        false
+    }
+
+    /// Rules for a peer's NBMA address.
+    fn nbma(&mut self, tunnel: &TunnelDraft, at: Position, nbma: IpAddr) {
+        match tunnel.source.as_ref().map(|source| &source.value) {
+            Some(Source::Address(own)) if nbma == *own => {
+                self.add(at, format!("`nbma`: {nbma} is this tunnel's own source: expected another node's"));
+            }
+            Some(Source::Address(own)) if nbma.is_ipv4() != own.is_ipv4() => {
+                self.add(at, format!("`nbma`: {nbma} is not of the same IP version as the source {own}"));
+            }
+            Some(Source::Address(_)) | None => {}
+            Some(Source::Interface(_)) => {
+                // The interface's address is not known here, but all peers must share its IP version.
+                let others = tunnel.nhs.iter().filter_map(|nhs| nhs.nbma);
+                let first = others.chain(tunnel.maps.iter().filter_map(|map| map.nbma)).next();
+                if let Some(first) = first
+                    && first.value.is_ipv4() != nbma.is_ipv4()
+                {
+                    let line = first.at.line;
+                    let message = format!(
+                        "`nbma`: {nbma} is not of the same IP version as {} on line {line}: a tunnel has one source",
+                        first.value
+                    );
+                    self.add(at, message);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the tunnel has no subnet: the host-route addressing model.
+fn is_host(address: IpNet) -> bool {
+    address.prefix_len() == address.max_prefix_len()
+}

@@ -2,7 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{CieCode, IpFamily, Opaque};
+use super::{
+    CieCode, DecodeError, EncodeError, Fault, IpFamily, MAX_CIES, Opaque,
+    address::{
+        address_length, check_length, check_subaddress_length, check_type_and_length, read_address,
+        subaddress_length, write_address,
+    },
+    reader::Reader,
+};
 
 /// Client information entry: one binding of a protocol address or prefix to an NBMA address.
 ///
@@ -45,10 +52,15 @@ pub struct Cie {
 }
 
 impl Cie {
-    /// An entry with both addresses, everything else zero: the start of a transit record, responder address or
-    /// NAT address.
+    /// An entry for one host with both addresses: the start of a transit record, responder address or NAT
+    /// address. MTU and holding time are zero.
     pub fn binding(nbma: IpAddr, protocol: IpAddr) -> Self {
-        Self { nbma: Some(nbma), protocol: Some(protocol), ..Self::default() }
+        Self {
+            prefix_length: IpFamily::of(protocol).host_prefix(),
+            nbma: Some(nbma),
+            protocol: Some(protocol),
+            ..Self::default()
+        }
     }
 
     /// What the prefix length means for addresses of `family`: 0 and 255 both mean one host. `None` when it is
@@ -58,6 +70,160 @@ impl Cie {
             0 | 0xFF => Some(family.host_prefix()),
             length if length <= family.host_prefix() => Some(length),
             _ => None,
+        }
+    }
+}
+
+/// Families that the addresses of a list of entries must have.
+#[derive(Clone, Copy)]
+pub(super) struct Families {
+    nbma: Option<IpFamily>,
+    protocol: Option<IpFamily>,
+}
+
+impl Families {
+    /// In the mandatory part: those that the packet names.
+    pub(super) const fn of_packet(nbma: IpFamily, protocol: IpFamily) -> Self {
+        Self { nbma: Some(nbma), protocol: Some(protocol) }
+    }
+
+    /// In an extension: any. FRR writes IPv4 addresses into the Responder Address of IPv6 packets.
+    pub(super) const ANY: Self = Self { nbma: None, protocol: None };
+}
+
+/// How many entries a packet may still have.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    /// For a whole packet.
+    pub(super) const fn full() -> Self {
+        Self(MAX_CIES)
+    }
+
+    /// Whether one more is allowed; counts it.
+    fn spend(&mut self) -> bool {
+        let allowed = self.0 > 0;
+        self.0 = self.0.saturating_sub(1);
+        allowed
+    }
+}
+
+/// Reads entries up to the end of the reader's part.
+pub(super) fn read_list(
+    reader: &mut Reader<'_>,
+    families: Families,
+    budget: &mut Budget,
+) -> Result<Vec<Cie>, DecodeError> {
+    let mut cies = Vec::new();
+    while !reader.rest().is_empty() {
+        if !budget.spend() {
+            return Err(reader.error(reader.offset(), Fault::TooManyCies));
+        }
+        // One entry is the rule: more room is made only when there are more.
+        cies.reserve_exact(usize::from(cies.is_empty()));
+        cies.push(read(reader, families)?);
+    }
+    Ok(cies)
+}
+
+fn read(reader: &mut Reader<'_>, families: Families) -> Result<Cie, DecodeError> {
+    let start = reader.offset();
+    let [
+        code,
+        prefix_length,
+        u0,
+        u1,
+        m0,
+        m1,
+        h0,
+        h1,
+        nbma_length,
+        subaddress_length,
+        protocol_length,
+        preference,
+    ] = reader.array()?;
+    let checked = [
+        (8, check_type_and_length(nbma_length, families.nbma)),
+        (9, check_subaddress_length(subaddress_length)),
+        (10, check_length(protocol_length, families.protocol)),
+    ];
+    for (offset, result) in checked {
+        result.map_err(|fault| reader.error(start + offset, fault))?;
+    }
+    Ok(Cie {
+        code: CieCode(code),
+        prefix_length,
+        unused: u16::from_be_bytes([u0, u1]),
+        mtu: u16::from_be_bytes([m0, m1]),
+        holding_time: u16::from_be_bytes([h0, h1]),
+        nbma: read_address(reader, nbma_length)?,
+        subaddress: reader.take(subaddress_length.into())?.into(),
+        protocol: read_address(reader, protocol_length)?,
+        preference,
+    })
+}
+
+/// Appends entries.
+pub(super) fn write_list(
+    buffer: &mut Vec<u8>,
+    cies: &[Cie],
+    families: Families,
+    budget: &mut Budget,
+) -> Result<(), EncodeError> {
+    for cie in cies {
+        if !budget.spend() {
+            return Err(EncodeError::TooManyCies);
+        }
+        write(buffer, cie, families)?;
+    }
+    Ok(())
+}
+
+fn write(buffer: &mut Vec<u8>, cie: &Cie, families: Families) -> Result<(), EncodeError> {
+    let [u0, u1] = cie.unused.to_be_bytes();
+    let [m0, m1] = cie.mtu.to_be_bytes();
+    let [h0, h1] = cie.holding_time.to_be_bytes();
+    let nbma_length = address_length(cie.nbma, families.nbma)?;
+    let subaddress_length = subaddress_length(&cie.subaddress)?;
+    let protocol_length = address_length(cie.protocol, families.protocol)?;
+    buffer.extend_from_slice(&[
+        cie.code.0,
+        cie.prefix_length,
+        u0,
+        u1,
+        m0,
+        m1,
+        h0,
+        h1,
+        nbma_length,
+        subaddress_length,
+        protocol_length,
+        cie.preference,
+    ]);
+    write_address(buffer, cie.nbma);
+    buffer.extend_from_slice(&cie.subaddress);
+    write_address(buffer, cie.protocol);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_lengths_0_and_255_mean_one_host() {
+        for (prefix_length, v4, v6) in [
+            (0, Some(32), Some(128)),
+            (0xFF, Some(32), Some(128)),
+            (24, Some(24), Some(24)),
+            (32, Some(32), Some(32)),
+            (33, None, Some(33)),
+            (128, None, Some(128)),
+            (129, None, None),
+        ] {
+            let cie = Cie { prefix_length, ..Cie::default() };
+            assert_eq!(cie.prefix(IpFamily::V4), v4, "{prefix_length}");
+            assert_eq!(cie.prefix(IpFamily::V6), v6, "{prefix_length}");
         }
     }
 }

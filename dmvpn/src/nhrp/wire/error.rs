@@ -1,5 +1,7 @@
 //! Why bytes are not a packet, and why a packet cannot be bytes.
 
+use std::net::IpAddr;
+
 use thiserror::Error;
 
 use super::{ErrorCode, ExtensionKind, MAX_CIES, MAX_EXTENSIONS};
@@ -12,22 +14,18 @@ pub struct DecodeError {
     pub offset: usize,
     /// What is wrong with it.
     pub fault: Fault,
+    code: Option<ErrorCode>,
 }
 
 impl DecodeError {
-    /// The code of the Error Indication that answers it; `None` when it must be dropped in silence, because
-    /// nothing in it can be believed (RFC 2332 5.2.7).
-    pub fn code(&self) -> Option<ErrorCode> {
-        match self.fault {
-            Fault::Checksum | Fault::Truncated { .. } | Fault::Size { .. } | Fault::Version(_) => None,
-            Fault::ExtensionOverrun { .. }
-            | Fault::ReservedBit(_)
-            | Fault::EndWithValue
-            | Fault::VendorWithoutOui
-            | Fault::TooManyExtensions => Some(ErrorCode::INVALID_EXTENSION),
-            Fault::DuplicateAuthentication => Some(ErrorCode::AUTHENTICATION_FAILURE),
-            _ => Some(ErrorCode::PROTOCOL_ERROR),
-        }
+    pub(super) const fn new(offset: usize, fault: Fault, code: Option<ErrorCode>) -> Self {
+        Self { offset, fault, code }
+    }
+
+    /// The code of the Error Indication that answers it (RFC 2332 5.2.7). `None` when size, checksum or version
+    /// are wrong: then nothing in it can be believed, and it is dropped in silence.
+    pub const fn code(&self) -> Option<ErrorCode> {
+        self.code
     }
 }
 
@@ -35,7 +33,7 @@ impl DecodeError {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The bytes end inside a field.
+    /// The part of the packet ends inside a field.
     #[error("{needed} bytes needed, {left} left")]
     Truncated {
         /// Bytes the field needs.
@@ -73,7 +71,7 @@ pub enum Fault {
     #[error("address of {0} bytes does not fit its family")]
     AddressLength(u8),
     /// Extensions that begin inside the mandatory part's fixed fields or after the packet's end.
-    #[error("extensions at {0}, outside the packet or inside its header")]
+    #[error("extensions at byte {0}: inside the header or past the end")]
     ExtensionOffset(u16),
     /// More client information entries than one packet may have.
     #[error("more than {MAX_CIES} client information entries")]
@@ -95,9 +93,6 @@ pub enum Fault {
     /// An End extension with a value.
     #[error("End extension with a value")]
     EndWithValue,
-    /// A vendor private extension too short to name the vendor.
-    #[error("vendor private extension without a vendor")]
-    VendorWithoutOui,
     /// Authentication twice. IOS refuses it, and two passwords are never right.
     #[error("second authentication extension")]
     DuplicateAuthentication,
@@ -114,8 +109,8 @@ pub enum EncodeError {
     #[error("subaddress of {0} bytes; the format allows 63")]
     SubaddressTooLong(usize),
     /// An address in the mandatory part that is not of the packet's family.
-    #[error("an address is not of the family that the packet names")]
-    AddressFamily,
+    #[error("{0} is not of the address family that the packet names")]
+    AddressFamily(IpAddr),
     /// More client information entries than we would accept.
     #[error("more than {MAX_CIES} client information entries")]
     TooManyCies,

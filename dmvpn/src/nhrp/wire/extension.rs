@@ -2,7 +2,11 @@
 
 use std::{fmt, mem::discriminant};
 
-use super::{Authentication, Cie, Opaque};
+use super::{
+    Authentication, Cie, DecodeError, EncodeError, Fault, MAX_EXTENSIONS, Opaque,
+    cie::{self, Budget, Families},
+    reader::Reader,
+};
 
 /// Number of an extension, without the compulsory bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,9 +47,20 @@ impl ExtensionKind {
         )
     }
 
-    /// Whether we know what it means.
+    /// Whether its value has a type of its own here; all others are [`Value::Other`].
     pub const fn is_known(self) -> bool {
         matches!(self.0, 0 | 3..=5 | 7..=10)
+    }
+
+    /// The bits of the type field that hold the number, and the two above them.
+    const NUMBER: u16 = 0x3FFF;
+    const RESERVED: u16 = 0x4000;
+    const COMPULSORY: u16 = 0x8000;
+
+    /// The type field.
+    const fn with_compulsory(self, compulsory: bool) -> [u8; 2] {
+        let bit = if compulsory { Self::COMPULSORY } else { 0 };
+        (self.0 | bit).to_be_bytes()
     }
 }
 
@@ -69,7 +84,7 @@ impl fmt::Display for ExtensionKind {
     }
 }
 
-/// Value of an extension.
+/// Value of an extension. Addresses in it can be of any family: check them before use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Empty in a request; in a reply, one entry that names who answered (RFC 2332 5.3.1).
@@ -218,5 +233,174 @@ impl Extensions {
     /// Takes out every extension of a kind.
     pub fn remove(&mut self, kind: ExtensionKind) {
         self.list.retain(|extension| extension.value.kind() != kind);
+    }
+}
+
+/// Reads the extensions part: to the End extension and what follows it, or to the end of the packet.
+pub(super) fn read_all(reader: &mut Reader<'_>, budget: &mut Budget) -> Result<Extensions, DecodeError> {
+    // Cisco sends up to five.
+    let mut list = Vec::with_capacity(5);
+    let mut authenticated = false;
+    while !reader.rest().is_empty() {
+        let start = reader.offset();
+        let [t0, t1, l0, l1] = reader.array()?;
+        let field = u16::from_be_bytes([t0, t1]);
+        let length = u16::from_be_bytes([l0, l1]);
+        let compulsory = field & ExtensionKind::COMPULSORY != 0;
+        let kind = ExtensionKind(field & ExtensionKind::NUMBER);
+        if field & ExtensionKind::RESERVED != 0 {
+            return Err(reader.error(start, Fault::ReservedBit(field)));
+        }
+        if kind == ExtensionKind::END {
+            if length != 0 {
+                return Err(reader.error(start + 2, Fault::EndWithValue));
+            }
+            return Ok(Extensions { list, end: End::Marked { compulsory, trailing: reader.rest().into() } });
+        }
+        if list.len() == MAX_EXTENSIONS {
+            return Err(reader.error(start, Fault::TooManyExtensions));
+        }
+        if kind == ExtensionKind::AUTHENTICATION && std::mem::replace(&mut authenticated, true) {
+            return Err(reader.error(start, Fault::DuplicateAuthentication));
+        }
+        let left = reader.rest().len();
+        let mut part = reader
+            .sub(length.into())
+            .map_err(|_| reader.error(start + 2, Fault::ExtensionOverrun { length, left }))?;
+        list.push(Extension { compulsory, value: read_value(&mut part, kind, budget)? });
+    }
+    Ok(Extensions { list, end: End::Missing })
+}
+
+fn read_value(
+    reader: &mut Reader<'_>,
+    kind: ExtensionKind,
+    budget: &mut Budget,
+) -> Result<Value, DecodeError> {
+    let mut cies = |reader: &mut Reader<'_>| cie::read_list(reader, Families::ANY, budget);
+    Ok(match kind {
+        ExtensionKind::RESPONDER_ADDRESS => Value::ResponderAddress(cies(reader)?),
+        ExtensionKind::FORWARD_TRANSIT => Value::ForwardTransit(cies(reader)?),
+        ExtensionKind::REVERSE_TRANSIT => Value::ReverseTransit(cies(reader)?),
+        ExtensionKind::AUTHENTICATION => Value::Authentication(reader.rest().into()),
+        ExtensionKind::MOBILE_AUTHENTICATION => Value::MobileAuthentication(reader.rest().into()),
+        ExtensionKind::VENDOR_PRIVATE => {
+            Value::VendorPrivate { oui: reader.array()?, data: reader.rest().into() }
+        }
+        // No list of entries is 8 bytes long: one entry has 12 at least.
+        ExtensionKind::NAT_ADDRESS => match reader.rest().try_into() {
+            Ok(masks) => Value::DeviceCapabilities(masks),
+            Err(_) => Value::NatAddress(cies(reader)?),
+        },
+        kind => Value::Other { kind, value: reader.rest().into() },
+    })
+}
+
+/// Appends the extensions part.
+pub(super) fn write_all(
+    buffer: &mut Vec<u8>,
+    extensions: &Extensions,
+    budget: &mut Budget,
+) -> Result<(), EncodeError> {
+    if extensions.list.len() > MAX_EXTENSIONS {
+        return Err(EncodeError::TooManyExtensions);
+    }
+    let mut authenticated = false;
+    for Extension { compulsory, value } in &extensions.list {
+        let kind = value.kind();
+        if kind == ExtensionKind::AUTHENTICATION && std::mem::replace(&mut authenticated, true) {
+            return Err(EncodeError::DuplicateAuthentication);
+        }
+        let start = buffer.len();
+        buffer.extend_from_slice(&kind.with_compulsory(*compulsory));
+        buffer.extend_from_slice(&[0, 0]);
+        write_value(buffer, value, budget)?;
+        let length = buffer.len() - start - 4;
+        let length = u16::try_from(length).map_err(|_| EncodeError::TooLong(buffer.len()))?;
+        buffer[start + 2..start + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    if let End::Marked { compulsory, trailing } = &extensions.end {
+        buffer.extend_from_slice(&ExtensionKind::END.with_compulsory(*compulsory));
+        buffer.extend_from_slice(&[0, 0]);
+        buffer.extend_from_slice(trailing);
+    }
+    Ok(())
+}
+
+fn write_value(buffer: &mut Vec<u8>, value: &Value, budget: &mut Budget) -> Result<(), EncodeError> {
+    match value {
+        Value::ResponderAddress(cies)
+        | Value::ForwardTransit(cies)
+        | Value::ReverseTransit(cies)
+        | Value::NatAddress(cies) => cie::write_list(buffer, cies, Families::ANY, budget)?,
+        Value::Authentication(authentication) | Value::MobileAuthentication(authentication) => {
+            buffer.extend_from_slice(authentication.as_bytes());
+        }
+        Value::VendorPrivate { oui, data } => {
+            buffer.extend_from_slice(oui);
+            buffer.extend_from_slice(data);
+        }
+        Value::DeviceCapabilities(masks) => buffer.extend_from_slice(masks),
+        Value::Other { kind, value } => {
+            if kind.is_known() || kind.0 > ExtensionKind::NUMBER {
+                return Err(EncodeError::ExtensionKind(*kind));
+            }
+            buffer.extend_from_slice(value);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(extensions: &Extensions) -> Vec<u16> {
+        extensions.list.iter().map(|extension| extension.value.kind().0).collect()
+    }
+
+    #[test]
+    fn hand_made_extensions_come_in_cisco_order() {
+        let mut extensions = Extensions::default();
+        for value in [
+            Value::NatAddress(vec![]),
+            Value::Authentication(Authentication::clear_text(b"x")),
+            Value::ForwardTransit(vec![]),
+            Value::ResponderAddress(vec![]),
+            Value::ReverseTransit(vec![]),
+        ] {
+            extensions.set(value);
+        }
+        assert_eq!(kinds(&extensions), [3, 4, 5, 7, 9]);
+        assert_eq!(extensions.list.iter().filter(|extension| extension.compulsory).count(), 4);
+        assert!(!extensions.get(ExtensionKind::NAT_ADDRESS).unwrap().compulsory);
+    }
+
+    #[test]
+    fn setting_again_replaces_in_place() {
+        let mut extensions = Extensions::default();
+        let frr_order = [Value::ForwardTransit(vec![]), Value::ResponderAddress(vec![])];
+        extensions.list = frr_order.map(Extension::from).into();
+        extensions.set(Value::ForwardTransit(vec![Cie::default()]));
+        assert_eq!(kinds(&extensions), [4, 3]);
+        assert_eq!(extensions.list[0].value.cies().unwrap().len(), 1);
+        extensions.remove(ExtensionKind::FORWARD_TRANSIT);
+        assert_eq!(kinds(&extensions), [3]);
+    }
+
+    #[test]
+    fn a_nat_address_does_not_replace_device_capabilities() {
+        let mut extensions = Extensions::default();
+        extensions.set(Value::DeviceCapabilities([1; 8]));
+        extensions.set(Value::NatAddress(vec![]));
+        assert_eq!(kinds(&extensions), [9, 9]);
+    }
+
+    #[test]
+    fn huawei_extensions_have_names() {
+        assert_eq!(ExtensionKind(0x400).to_string(), "Huawei Padding");
+        assert_eq!(ExtensionKind(0x401).to_string(), "Huawei Identity");
+        assert_eq!(ExtensionKind(0x403).to_string(), "Huawei Serial Number");
+        assert_eq!(ExtensionKind(0x404).to_string(), "extension 0x404");
     }
 }

@@ -9,25 +9,29 @@
 
 mod address;
 mod authentication;
+mod body;
+mod checksum;
 mod cie;
 mod code;
-mod decode;
-mod encode;
 mod error;
 mod extension;
 mod flags;
 mod opaque;
 mod packet;
+mod reader;
+#[cfg(test)]
+mod tests;
 
 pub use address::{IpFamily, ProtocolType};
 pub use authentication::Authentication;
+pub use body::{Body, Clients, ErrorIndication, PacketKind, TrafficIndication};
 pub use cie::Cie;
 pub use code::{CieCode, ErrorCode};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use extension::{End, Extension, ExtensionKind, Extensions, Value};
 pub use flags::Flags;
 pub use opaque::Opaque;
-pub use packet::{Body, Clients, ErrorIndication, Packet, PacketKind, TrafficIndication};
+pub use packet::Packet;
 
 /// Most client information entries in one packet, all lists together.
 pub const MAX_CIES: usize = 512;

@@ -3,9 +3,29 @@
 use std::net::IpAddr;
 
 use super::{
-    Authentication, Cie, DecodeError, EncodeError, ErrorCode, ExtensionKind, Extensions, Flags, IpFamily,
-    Opaque, ProtocolType, Value,
+    Authentication, Body, Cie, DecodeError, EncodeError, ErrorCode, ExtensionKind, Extensions, Fault, Flags,
+    IpFamily, Opaque, PacketKind, ProtocolType, Value,
+    address::{
+        address_length, check_length, check_subaddress_length, check_type_and_length, read_address,
+        subaddress_length, write_address,
+    },
+    body, checksum,
+    cie::{Budget, Families},
+    extension,
+    reader::Reader,
 };
+
+/// The only version (`ar$op.version`).
+const VERSION: u8 = 1;
+
+/// Bytes before the first address: the shortest packet.
+const HEADER: usize = 28;
+
+/// Where fields are that are not read or written in their turn.
+const SIZE: usize = 10;
+const CHECKSUM: usize = 12;
+const EXTENSION_OFFSET: usize = 14;
+const VERSION_OFFSET: usize = 16;
 
 /// An NHRP packet.
 ///
@@ -63,148 +83,6 @@ pub struct Packet {
     pub body: Body,
     /// The extensions; `None` when there is no extensions part, not even an End.
     pub extensions: Option<Extensions>,
-}
-
-/// Kind of a packet (`ar$op.type`).
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PacketKind {
-    /// Where is this address?
-    ResolutionRequest = 1,
-    /// There.
-    ResolutionReply = 2,
-    /// I am here.
-    RegistrationRequest = 3,
-    /// Noted, or refused.
-    RegistrationReply = 4,
-    /// Forget this binding.
-    PurgeRequest = 5,
-    /// Forgotten.
-    PurgeReply = 6,
-    /// A packet of yours is wrong.
-    ErrorIndication = 7,
-    /// A data packet of yours has a better way (Cisco; "redirect").
-    TrafficIndication = 8,
-}
-
-/// What only one kind of packet has.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// Type 1: none or one entry (RFC 2332 5.2.1).
-    ResolutionRequest(Clients),
-    /// Type 2: one entry or more, the best first; one only in a refusal (RFC 2332 5.2.2).
-    ResolutionReply(Clients),
-    /// Type 3 (RFC 2332 5.2.3).
-    RegistrationRequest(Clients),
-    /// Type 4: the entries of the request with their codes (RFC 2332 5.2.4).
-    RegistrationReply(Clients),
-    /// Type 5 (RFC 2332 5.2.5).
-    PurgeRequest(Clients),
-    /// Type 6: as the request (RFC 2332 5.2.6).
-    PurgeReply(Clients),
-    /// Type 7 (RFC 2332 5.2.7).
-    ErrorIndication(ErrorIndication),
-    /// Type 8 (Cisco).
-    TrafficIndication(TrafficIndication),
-}
-
-/// Body of requests and replies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clients {
-    /// Pairs a reply with its request.
-    pub request_id: u32,
-    /// The entries.
-    pub cies: Vec<Cie>,
-}
-
-/// Body of an Error Indication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErrorIndication {
-    /// What is wrong.
-    pub code: ErrorCode,
-    /// Where in the offending packet, in bytes from its start.
-    pub offset: u16,
-    /// The offending packet or its head.
-    pub packet: Opaque,
-}
-
-impl ErrorIndication {
-    /// An error about `packet`, which is cut to an even length: without extensions, which errors do not have,
-    /// FRR and OpenNHRP get the checksum of an odd length wrong.
-    pub fn new(code: ErrorCode, offset: u16, packet: &[u8]) -> Self {
-        Self { code, offset, packet: packet[..packet.len() & !1].into() }
-    }
-}
-
-/// Body of a Traffic Indication.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrafficIndication {
-    /// 0 for a redirect; nothing else is known.
-    pub code: u16,
-    /// Not used; zero when sent, kept when received.
-    pub unused: u16,
-    /// Head of the data packet: at least its IP header.
-    pub head: Opaque,
-}
-
-impl TrafficIndication {
-    /// A redirect for the data packet that begins with `head`.
-    pub fn redirect(head: &[u8]) -> Self {
-        Self { code: 0, unused: 0, head: head.into() }
-    }
-}
-
-impl Body {
-    /// The kind of packet.
-    pub const fn kind(&self) -> PacketKind {
-        match self {
-            Self::ResolutionRequest(_) => PacketKind::ResolutionRequest,
-            Self::ResolutionReply(_) => PacketKind::ResolutionReply,
-            Self::RegistrationRequest(_) => PacketKind::RegistrationRequest,
-            Self::RegistrationReply(_) => PacketKind::RegistrationReply,
-            Self::PurgeRequest(_) => PacketKind::PurgeRequest,
-            Self::PurgeReply(_) => PacketKind::PurgeReply,
-            Self::ErrorIndication(_) => PacketKind::ErrorIndication,
-            Self::TrafficIndication(_) => PacketKind::TrafficIndication,
-        }
-    }
-
-    /// Request id and entries of a request or reply; `None` for the two indications.
-    pub const fn clients(&self) -> Option<&Clients> {
-        match self {
-            Self::ResolutionRequest(clients)
-            | Self::ResolutionReply(clients)
-            | Self::RegistrationRequest(clients)
-            | Self::RegistrationReply(clients)
-            | Self::PurgeRequest(clients)
-            | Self::PurgeReply(clients) => Some(clients),
-            Self::ErrorIndication(_) | Self::TrafficIndication(_) => None,
-        }
-    }
-
-    /// The same, to change.
-    pub const fn clients_mut(&mut self) -> Option<&mut Clients> {
-        match self {
-            Self::ResolutionRequest(clients)
-            | Self::ResolutionReply(clients)
-            | Self::RegistrationRequest(clients)
-            | Self::RegistrationReply(clients)
-            | Self::PurgeRequest(clients)
-            | Self::PurgeReply(clients) => Some(clients),
-            Self::ErrorIndication(_) | Self::TrafficIndication(_) => None,
-        }
-    }
-
-    /// The reply to a request: the same content under the reply's type. `None` when it is no request.
-    #[must_use]
-    pub fn into_reply(self) -> Option<Self> {
-        match self {
-            Self::ResolutionRequest(clients) => Some(Self::ResolutionReply(clients)),
-            Self::RegistrationRequest(clients) => Some(Self::RegistrationReply(clients)),
-            Self::PurgeRequest(clients) => Some(Self::PurgeReply(clients)),
-            _ => None,
-        }
-    }
 }
 
 impl Packet {
@@ -294,11 +172,128 @@ impl Packet {
 
     /// Reads a packet. Bytes past its own size (Ethernet padding) are left alone.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        super::decode::packet(bytes)
+        let bytes = own_bytes(bytes)?;
+        let mut reader = Reader::new(bytes, 0, Some(ErrorCode::PROTOCOL_ERROR));
+
+        let nbma_family = reader.array().map(u16::from_be_bytes)?;
+        let protocol_number = reader.array().map(u16::from_be_bytes)?;
+        let snap = reader.array()?;
+        let [hop_count, _, _, _, _] = reader.array()?;
+        let extensions_at = reader.array().map(u16::from_be_bytes)?;
+        let [_, kind, nbma_length, subaddress_length] = reader.array()?;
+        let [source_length, destination_length] = reader.array()?;
+        let flags = Flags(reader.array().map(u16::from_be_bytes)?);
+        let kind_word = reader.array()?;
+
+        let nbma_family = IpFamily::from_number(nbma_family)
+            .ok_or_else(|| reader.error(0, Fault::NbmaFamily(nbma_family)))?;
+        let protocol = ProtocolType::from_fields(protocol_number, snap)
+            .ok_or_else(|| reader.error(2, Fault::ProtocolType(protocol_number)))?;
+        let kind = PacketKind::from_number(kind).ok_or_else(|| reader.error(17, Fault::PacketType(kind)))?;
+        let family = protocol.family();
+        let lengths = [
+            (18, check_type_and_length(nbma_length, Some(nbma_family))),
+            (19, check_subaddress_length(subaddress_length)),
+            (20, check_length(source_length, Some(family))),
+            (21, check_length(destination_length, Some(family))),
+        ];
+        for (offset, result) in lengths {
+            result.map_err(|fault| reader.error(offset, fault))?;
+        }
+
+        let mandatory_end = match usize::from(extensions_at) {
+            0 => bytes.len(),
+            end if (reader.offset()..=bytes.len()).contains(&end) => end,
+            _ => return Err(reader.error(EXTENSION_OFFSET, Fault::ExtensionOffset(extensions_at))),
+        };
+        let mut mandatory = reader.sub(mandatory_end - reader.offset())?;
+        let mut budget = Budget::full();
+        Ok(Self {
+            nbma_family,
+            protocol,
+            hop_count,
+            flags,
+            source_nbma: read_address(&mut mandatory, nbma_length)?,
+            source_subaddress: mandatory.take(subaddress_length.into())?.into(),
+            source_protocol: read_address(&mut mandatory, source_length)?,
+            destination_protocol: read_address(&mut mandatory, destination_length)?,
+            body: body::read(
+                &mut mandatory,
+                kind,
+                kind_word,
+                Families::of_packet(nbma_family, family),
+                &mut budget,
+            )?,
+            extensions: if extensions_at == 0 {
+                None
+            } else {
+                let mut part = Reader::new(bytes, mandatory_end, Some(ErrorCode::INVALID_EXTENSION));
+                Some(extension::read_all(&mut part, &mut budget)?)
+            },
+        })
     }
 
     /// Writes the packet, in place of what `buffer` holds. After an error `buffer` is empty.
     pub fn encode(&self, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
-        super::encode::packet(self, buffer)
+        buffer.clear();
+        self.write(buffer).inspect_err(|_| buffer.clear())
+    }
+
+    fn write(&self, buffer: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let family = self.protocol.family();
+        let mut budget = Budget::full();
+        let (protocol_number, snap) = self.protocol.fields();
+        buffer.extend_from_slice(&self.nbma_family.number().to_be_bytes());
+        buffer.extend_from_slice(&protocol_number.to_be_bytes());
+        buffer.extend_from_slice(&snap);
+        buffer.push(self.hop_count);
+        // Size, checksum and extension offset: filled in when they are known.
+        buffer.extend_from_slice(&[0; 6]);
+        buffer.extend_from_slice(&[
+            VERSION,
+            self.kind() as u8,
+            address_length(self.source_nbma, Some(self.nbma_family))?,
+            subaddress_length(&self.source_subaddress)?,
+            address_length(self.source_protocol, Some(family))?,
+            address_length(self.destination_protocol, Some(family))?,
+        ]);
+        buffer.extend_from_slice(&self.flags.0.to_be_bytes());
+        buffer.extend_from_slice(&self.body.kind_word());
+        write_address(buffer, self.source_nbma);
+        buffer.extend_from_slice(&self.source_subaddress);
+        write_address(buffer, self.source_protocol);
+        write_address(buffer, self.destination_protocol);
+        body::write(buffer, &self.body, Families::of_packet(self.nbma_family, family), &mut budget)?;
+
+        let mut extensions_at = 0;
+        if let Some(extensions) = &self.extensions {
+            extensions_at = buffer.len();
+            extension::write_all(buffer, extensions, &mut budget)?;
+        }
+        let field = |length: usize| u16::try_from(length).map_err(|_| EncodeError::TooLong(buffer.len()));
+        let [size, extensions_at] = [field(buffer.len())?, field(extensions_at)?];
+        buffer[SIZE..SIZE + 2].copy_from_slice(&size.to_be_bytes());
+        buffer[EXTENSION_OFFSET..EXTENSION_OFFSET + 2].copy_from_slice(&extensions_at.to_be_bytes());
+        let checksum = !checksum::sum(buffer);
+        buffer[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
+        Ok(())
+    }
+}
+
+/// The packet's own bytes, once size, checksum and version say that it is one.
+fn own_bytes(received: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(received, 0, None);
+    reader.take(SIZE)?;
+    let size = reader.array().map(u16::from_be_bytes)?;
+    let bytes = match received.get(..size.into()) {
+        Some(bytes) if bytes.len() >= HEADER => bytes,
+        _ => return Err(reader.error(SIZE, Fault::Size { size, received: received.len() })),
+    };
+    if checksum::sum(bytes) != 0xFFFF {
+        return Err(reader.error(CHECKSUM, Fault::Checksum));
+    }
+    match bytes[VERSION_OFFSET] {
+        VERSION => Ok(bytes),
+        other => Err(reader.error(VERSION_OFFSET, Fault::Version(other))),
     }
 }

@@ -1,0 +1,358 @@
+//! "How would the kernel route this?", answered at once: the engine asks in the middle of its work.
+//!
+//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question costs some ten
+//! microseconds. A time limit guards against a kernel that does not answer at all.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::IpAddr,
+    time::{Duration, Instant},
+};
+
+use ipnet::IpNet;
+use nix::{
+    errno::Errno,
+    sys::{
+        socket::{setsockopt, sockopt::ReceiveTimeout},
+        time::{TimeVal, TimeValLike},
+    },
+};
+use rtnetlink::{
+    packet_core::{
+        NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+    },
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        route::{
+            RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
+        },
+    },
+    sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
+};
+
+use super::{
+    Error, PROTOCOL,
+    connection::refused,
+    error::Cause,
+    routes::{STATIC_METRIC, ip_address, prefix_of, route_address},
+};
+
+/// Longest wait for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often a listing is started again after a change interrupted it.
+const LISTING_ATTEMPTS: usize = 3;
+
+/// The kernel sends listings in pieces of at most 32 KiB.
+const RECEIVE_BUFFER_SIZE: usize = 64 * 1024;
+
+/// How the kernel routes a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// An address of this box.
+    Local {
+        /// The route that says so: the address itself, or more (127.0.0.0/8).
+        prefix: IpNet,
+    },
+    /// It leaves by an interface.
+    Via {
+        /// Which interface.
+        ifindex: u32,
+        /// The next hop, of either family; `None` when the destination is on the link.
+        gateway: Option<IpAddr>,
+        /// The most specific route that covers the destination.
+        prefix: IpNet,
+        /// Source address the route prefers.
+        preferred_source: Option<IpAddr>,
+        /// Who installed the route (`RTPROT_*`).
+        protocol: u8,
+    },
+    /// No route, a route that refuses (blackhole, unreachable, prohibit), or a broadcast or multicast destination.
+    Unreachable,
+}
+
+/// A socket to ask on.
+#[derive(Debug)]
+pub struct Lookup {
+    socket: Socket,
+    sequence: Cell<u32>,
+    buffer: RefCell<Vec<u8>>,
+}
+
+impl Lookup {
+    /// Opens the socket, in the network namespace of the calling thread.
+    pub fn open() -> Result<Self, Error> {
+        let open = || -> Result<Socket, Cause> {
+            let mut socket = Socket::new(NETLINK_ROUTE)?;
+            socket.bind_auto()?;
+            socket.connect(&SocketAddr::new(0, 0))?;
+            socket.set_netlink_get_strict_chk(true)?;
+            socket.set_ext_ack(true)?;
+            socket.set_cap_ack(true)?;
+            let timeout =
+                TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
+            setsockopt(&socket, ReceiveTimeout, &timeout)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|cause| Error::new("open a netlink socket for route lookups", cause))?;
+        Ok(Self { socket, sequence: Cell::new(0), buffer: RefCell::new(vec![0; RECEIVE_BUFFER_SIZE]) })
+    }
+
+    /// How the kernel routes `destination` now.
+    pub fn route(&self, destination: IpAddr) -> Result<Routing, Error> {
+        let what = || format!("look up the route to {destination}");
+        let found = self.find(destination).map_err(|cause| Error::new(what(), cause))?;
+        found.map_or(Ok(Routing::Unreachable), |found| {
+            self.routing(destination, &found).map_err(|cause| Error::new(what(), cause))
+        })
+    }
+
+    /// How the kernel would route `destination` without the shortcuts and host routes that this program added; static
+    /// routes count.
+    ///
+    /// When one of ours covers the destination this costs a listing of its table (a millisecond per thousand routes),
+    /// and policy rules that come after that table are not followed.
+    pub fn route_without_shortcuts(&self, destination: IpAddr) -> Result<Routing, Error> {
+        let what = || format!("look up the route to {destination} without shortcuts");
+        let found = self.find(destination).and_then(|found| match found {
+            Some(found) if found.is_shortcut() => self.next_best(destination, found.table),
+            other => Ok(other),
+        });
+        let found = found.map_err(|cause| Error::new(what(), cause))?;
+        found.map_or(Ok(Routing::Unreachable), |found| {
+            self.routing(destination, &found).map_err(|cause| Error::new(what(), cause))
+        })
+    }
+
+    /// The route that covers `destination`, as it is in the table; `None` when there is none or it refuses.
+    fn find(&self, destination: IpAddr) -> Result<Option<Found>, Cause> {
+        let mut message = question(destination);
+        message.header.flags = RouteFlags::FibMatch;
+        self.ask(message)
+    }
+
+    fn ask(&self, message: RouteMessage) -> Result<Option<Found>, Cause> {
+        let mut found = None;
+        match self.exchange(message, 0, |answer| found = Found::from_message(&answer)) {
+            Ok(()) => Ok(found),
+            // How the kernel reports: no route; unreachable; prohibit; blackhole; throw.
+            Err(cause) => match cause.errno() {
+                Some(
+                    Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL | Errno::EAGAIN,
+                ) => Ok(None),
+                _ => Err(cause),
+            },
+        }
+    }
+
+    /// The most specific route of `table` to `destination` that is no shortcut; among equals the one with the lowest
+    /// metric, among those the first in the kernel's own order.
+    fn next_best(&self, destination: IpAddr, table: u32) -> Result<Option<Found>, Cause> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(destination);
+        match u8::try_from(table) {
+            Ok(table) => message.header.table = table,
+            Err(_) => message.attributes.push(RouteAttribute::Table(table)),
+        }
+        for _ in 0..LISTING_ATTEMPTS {
+            let mut best: Option<Found> = None;
+            let listing = self.exchange(message.clone(), NLM_F_DUMP, |entry| {
+                let Some(route) = Found::from_message(&entry) else { return };
+                if !route.prefix.contains(&destination) || route.is_shortcut() || route.dead {
+                    return;
+                }
+                if best.as_ref().is_none_or(|best| route.beats(best)) {
+                    best = Some(route);
+                }
+            });
+            match listing {
+                Ok(()) => return Ok(best),
+                Err(Cause::Interrupted) => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Err(Cause::Interrupted)
+    }
+
+    fn routing(&self, destination: IpAddr, found: &Found) -> Result<Routing, Cause> {
+        let Found { prefix, preferred_source, protocol, .. } = *found;
+        match found.kind {
+            RouteType::Local | RouteType::Anycast => Ok(Routing::Local { prefix }),
+            RouteType::Unicast => {
+                let next_hop = match found.next_hop {
+                    Some(next_hop) => Some(next_hop),
+                    // A nexthop object, with net.ipv4.nexthop_compat_mode=0: only a packet's route has the particulars.
+                    None => self.ask(question(destination))?.and_then(|route| route.next_hop),
+                };
+                Ok(next_hop.map_or(Routing::Unreachable, |(ifindex, gateway)| Routing::Via {
+                    ifindex,
+                    gateway,
+                    prefix,
+                    preferred_source,
+                    protocol,
+                }))
+            }
+            _ => Ok(Routing::Unreachable),
+        }
+    }
+
+    /// Sends a question and hands every route of the answer to `receive`.
+    fn exchange(
+        &self,
+        message: RouteMessage,
+        flags: u16,
+        mut receive: impl FnMut(RouteMessage),
+    ) -> Result<(), Cause> {
+        let sequence = self.sequence.get().wrapping_add(1);
+        self.sequence.set(sequence);
+        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(message));
+        request.header.flags = NLM_F_REQUEST | flags;
+        request.header.sequence_number = sequence;
+        request.finalize();
+        let mut bytes = vec![0; request.buffer_len()];
+        request.serialize(&mut bytes);
+        self.socket.send(&bytes, 0)?;
+
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let mut interrupted = false;
+        let mut buffer = self.buffer.borrow_mut();
+        while Instant::now() < deadline {
+            let length = match self.socket.recv(&mut &mut buffer[..], 0) {
+                Ok(length) => length,
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EINTR) => continue,
+                    Some(Errno::EAGAIN) => return Err(Cause::NoAnswer),
+                    _ => return Err(error.into()),
+                },
+            };
+            let mut rest = buffer.get(..length).unwrap_or_default();
+            while !rest.is_empty() {
+                let (message, remainder) = split_message(rest)?;
+                rest = remainder;
+                // An answer that came too late for an earlier question.
+                if message.header.sequence_number != sequence {
+                    continue;
+                }
+                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
+                match message.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
+                        receive(route);
+                        if flags & NLM_F_DUMP == 0 {
+                            return Ok(());
+                        }
+                    }
+                    NetlinkPayload::Error(error) => return Err(refused(&error)),
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        return Err(Errno::from_raw(done.code.saturating_neg()).into());
+                    }
+                    NetlinkPayload::Done(_) if interrupted => return Err(Cause::Interrupted),
+                    NetlinkPayload::Done(_) => return Ok(()),
+                    _ => {}
+                }
+            }
+        }
+        Err(Cause::NoAnswer)
+    }
+}
+
+/// The first message of a datagram, and what follows it.
+fn split_message(datagram: &[u8]) -> Result<(NetlinkMessage<RouteNetlinkMessage>, &[u8]), Cause> {
+    let malformed = |error: rtnetlink::packet_core::DecodeError| Cause::Malformed(error.to_string());
+    let length = NetlinkBuffer::new_checked(datagram).map_err(malformed)?.length();
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let message =
+        NetlinkMessage::deserialize(datagram.get(..length).unwrap_or(datagram)).map_err(malformed)?;
+    // Messages start at multiples of four bytes.
+    Ok((message, datagram.get(length.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// "How is a packet to `destination` routed?"
+pub(super) fn question(destination: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(destination);
+    message.header.destination_prefix_length = IpNet::from(destination).prefix_len();
+    message.attributes.push(RouteAttribute::Destination(route_address(destination)));
+    message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    match address {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+/// What matters of a route.
+#[derive(Debug)]
+struct Found {
+    prefix: IpNet,
+    kind: RouteType,
+    table: u32,
+    protocol: u8,
+    metric: u32,
+    preferred_source: Option<IpAddr>,
+    /// Interface and gateway; of several next hops the first that lives.
+    next_hop: Option<(u32, Option<IpAddr>)>,
+    /// No next hop lives.
+    dead: bool,
+}
+
+impl Found {
+    fn from_message(message: &RouteMessage) -> Option<Self> {
+        let RouteHeader { table, protocol, kind, flags, .. } = message.header;
+        let mut found = Self {
+            prefix: prefix_of(message)?,
+            kind,
+            table: table.into(),
+            protocol: protocol.into(),
+            metric: 0,
+            preferred_source: None,
+            next_hop: None,
+            dead: flags.contains(RouteFlags::Dead),
+        };
+        let mut next_hops: &[_] = &[];
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Table(table) => found.table = *table,
+                RouteAttribute::Priority(metric) => found.metric = *metric,
+                RouteAttribute::PrefSource(source) => found.preferred_source = ip_address(source),
+                RouteAttribute::MultiPath(hops) => next_hops = hops,
+                _ => {}
+            }
+        }
+        found.next_hop = interface_and_gateway(&message.attributes);
+        let living = next_hops.iter().find(|hop| !hop.flags.contains(RouteNextHopFlags::Dead));
+        match living {
+            Some(hop) => found.next_hop = Some((hop.interface_index, gateway(&hop.attributes))),
+            None => found.dead |= !next_hops.is_empty(),
+        }
+        Some(found)
+    }
+
+    fn is_shortcut(&self) -> bool {
+        self.protocol == PROTOCOL && self.metric != STATIC_METRIC
+    }
+
+    fn beats(&self, other: &Self) -> bool {
+        let (own, others) = (self.prefix.prefix_len(), other.prefix.prefix_len());
+        own > others || (own == others && self.metric < other.metric)
+    }
+}
+
+fn interface_and_gateway(attributes: &[RouteAttribute]) -> Option<(u32, Option<IpAddr>)> {
+    let interface = attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(*index),
+        _ => None,
+    })?;
+    Some((interface, gateway(attributes)))
+}
+
+/// The gateway of a route or of one of its next hops. An IPv4 route may have an IPv6 gateway (RFC 5549).
+pub(super) fn gateway(attributes: &[RouteAttribute]) -> Option<IpAddr> {
+    attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(gateway) => ip_address(gateway),
+        RouteAttribute::Via(RouteVia::Inet(ip)) => Some(IpAddr::V4(*ip)),
+        RouteAttribute::Via(RouteVia::Inet6(ip)) => Some(IpAddr::V6(*ip)),
+        _ => None,
+    })
+}

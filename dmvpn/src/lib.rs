@@ -6,4 +6,5 @@
 pub mod config;
 pub mod control;
 pub mod netlink;
+pub mod datapath;
 pub mod nhrp;

@@ -1,0 +1,210 @@
+//! Loads the eBPF object and opens the data path that an earlier run may have left.
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Map, MapError, RingBuf},
+    programs::{SchedClassifier, Xdp},
+};
+use dmvpn_common::{map_names, program_names};
+
+use super::{
+    DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, LinkName, PeerTable, TcAttachment,
+    TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp, capabilities,
+    map_layout::{self, SizedMap},
+    peers::PeerMaps,
+    pin_directory::PinDirectory,
+};
+use crate::config::{BpfLog, XdpMode};
+
+/// The programs and maps, built with the agent.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
+
+/// Names of the settings that the object takes before it is loaded.
+mod settings {
+    pub(super) const NHRP_SOURCE_LIMIT: &str = "NHRP_SOURCE_LIMIT";
+    pub(super) const REDIRECT_INTERVAL_NS: &str = "REDIRECT_INTERVAL_NS";
+}
+
+/// How to load.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to pin maps and links; its parent is on a BPF file system.
+    pub pin_directory: PathBuf,
+    /// Most peers of all tunnels together.
+    pub max_peers: u32,
+    /// Most next hops of the underlay. As many as peers is always enough.
+    pub max_underlay: u32,
+    /// How much the programs log.
+    pub log: BpfLog,
+    /// NHRP packets a second that one NBMA address may send; 0: no limit.
+    pub nhrp_source_limit: u32,
+    /// Least time between two redirect events for the same inner source and destination.
+    pub redirect_interval: Duration,
+}
+
+/// The data path in the kernel.
+///
+/// Dropping it leaves everything in place: packets are forwarded on, and the next agent takes over where this one
+/// stopped. [`close`](Self::close) is for good.
+pub struct DataPath {
+    /// The tunnels.
+    pub tunnels: TunnelTable,
+    /// The peers, and the next hops they use.
+    pub peers: PeerTable,
+    /// Why packets were dropped.
+    pub drops: DropCounters,
+    ebpf: Ebpf,
+    pins: PinDirectory,
+    /// Interfaces with a `clsact` filter of ours, which cannot be pinned.
+    clsact: BTreeSet<String>,
+}
+
+impl DataPath {
+    /// Loads the programs and opens the maps, those of an earlier run where there are any. Attaches nothing yet.
+    pub fn open(options: &Options) -> Result<Self, DataPathError> {
+        capabilities::check()?;
+        let pins = PinDirectory::open(&options.pin_directory)?;
+        let sized = sized_maps(options);
+        map_layout::check_pinned(&pins, OBJECT, &sized)?;
+        let mut ebpf = load(options, &pins, &sized)?;
+        Ok(Self {
+            tunnels: TunnelTable::new(
+                take_map(&mut ebpf, map_names::TUNNELS)?,
+                take_map(&mut ebpf, map_names::LOCAL)?,
+            ),
+            peers: PeerTable::open(PeerMaps {
+                peers: take_map(&mut ebpf, map_names::PEERS)?,
+                by_nbma: take_map(&mut ebpf, map_names::PEER_BY_NBMA)?,
+                counters: take_map(&mut ebpf, map_names::PEER_COUNTERS)?,
+                underlay: take_map(&mut ebpf, map_names::UNDERLAY)?,
+            })?,
+            drops: DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?,
+            ebpf,
+            pins,
+            clsact: BTreeSet::new(),
+        })
+    }
+
+    /// Attaches the underlay program to XDP of an interface, or swaps it in where an earlier run attached it.
+    pub fn attach_xdp(&mut self, interface: &str, mode: XdpMode) -> Result<XdpAttachment, DataPathError> {
+        let program = program::<Xdp>(&mut self.ebpf, program_names::XDP_UNDERLAY)?;
+        attach_xdp::attach(program, &self.pins, interface, mode)
+    }
+
+    /// Attaches the tunnel program to the egress of a tunnel interface, or swaps it in where an earlier run attached
+    /// it. [`TcMode::Tcx`] falls back to `clsact` on kernels before 6.6.
+    pub fn attach_tc(&mut self, interface: &str, mode: TcMode) -> Result<TcAttachment, DataPathError> {
+        let program = program::<SchedClassifier>(&mut self.ebpf, program_names::TC_TUNNEL)?;
+        let attachment = attach_tc::attach(program, &self.pins, interface, mode)?;
+        if attachment.mode == TcMode::Clsact {
+            self.clsact.insert(interface.to_owned());
+        }
+        Ok(attachment)
+    }
+
+    /// What is attached with a pinned link, also what an earlier run attached and this one did not touch.
+    pub fn links(&self) -> Result<Vec<LinkName>, DataPathError> {
+        self.pins.links()
+    }
+
+    /// Detaches the program of one hook of an interface; nothing happens when there is none.
+    pub fn detach(&mut self, link: &LinkName) -> Result<(), DataPathError> {
+        if link.hook == Hook::TcEgress && self.clsact.remove(&link.interface) {
+            attach_tc::detach_clsact(&link.interface)?;
+        }
+        self.pins.remove_link(link)
+    }
+
+    /// The events, once: there is one reader.
+    pub fn events(&mut self) -> Result<DataPathEvents, DataPathError> {
+        let map = self.ebpf.take_map(map_names::EVENTS);
+        let map = map.ok_or(DataPathError::AlreadyTaken { what: "events" })?;
+        let ring = RingBuf::try_from(map).map_err(DataPathError::map(map_names::EVENTS, "open"))?;
+        DataPathEvents::new(ring)
+    }
+
+    /// The log of the programs, once. There are no records when [`Options::log`] is off.
+    pub fn log(&mut self) -> Result<DataPathLog, DataPathError> {
+        DataPathLog::new(&mut self.ebpf)
+    }
+
+    /// Detaches every program, removes every map and the pin directory: no trace is left.
+    pub fn close(self) -> Result<(), DataPathError> {
+        let Self { ebpf, pins, clsact, .. } = self;
+        for interface in &clsact {
+            attach_tc::detach_clsact(interface)?;
+        }
+        drop(ebpf);
+        pins.remove()
+    }
+}
+
+/// The maps whose size the configuration decides. Index 0 of an array means "none", so it has one entry more.
+fn sized_maps(options: &Options) -> [SizedMap; 4] {
+    let peers = |name, unused| SizedMap {
+        name,
+        entries: options.max_peers.saturating_add(unused),
+        setting: "max-peers",
+        unused,
+    };
+    let underlay = SizedMap {
+        name: map_names::UNDERLAY,
+        entries: options.max_underlay.saturating_add(1),
+        setting: "max-underlay",
+        unused: 1,
+    };
+    [
+        peers(map_names::PEER_BY_NBMA, 0),
+        peers(map_names::PEERS, 1),
+        peers(map_names::PEER_COUNTERS, 1),
+        underlay,
+    ]
+}
+
+fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Ebpf, DataPathError> {
+    let log = options.log as u8;
+    // 584 years fit.
+    let redirect_interval = u64::try_from(options.redirect_interval.as_nanos()).unwrap_or(u64::MAX);
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(aya_log::LEVEL, &log, true)
+        .override_global(settings::NHRP_SOURCE_LIMIT, &options.nhrp_source_limit, true)
+        .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true);
+    for name in map_names::ALL {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    for map in sized {
+        loader.map_max_entries(map.name, map.entries);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| DataPathError::Load(Box::new(error)))?;
+    let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
+    program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?
+        .load()
+        .map_err(refused(program_names::XDP_UNDERLAY))?;
+    program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?
+        .load()
+        .map_err(refused(program_names::TC_TUNNEL))?;
+    Ok(ebpf)
+}
+
+/// A program of the object, as the type it has.
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataPathError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or_else(|| DataPathError::ObjectIncomplete { what: format!("program {name}") })
+}
+
+/// A map of the object, as the type it has.
+fn take_map<M: TryFrom<Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, DataPathError> {
+    let map = ebpf.take_map(name);
+    let map = map.ok_or_else(|| DataPathError::ObjectIncomplete { what: format!("map {name}") })?;
+    M::try_from(map).map_err(DataPathError::map(name, "open"))
+}

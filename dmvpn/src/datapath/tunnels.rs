@@ -1,0 +1,121 @@
+//! The tunnels: `TUNNELS`, and `LOCAL` which follows from it.
+
+use std::net::IpAddr;
+
+use aya::maps::{HashMap, MapData};
+use dmvpn_common::{Address, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey, map_names};
+
+use super::DataPathError;
+
+/// What the data path has to know of a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelParameters {
+    /// Names the tunnel in other maps, from 1. Peers belong to this number: keep it over a restart.
+    pub id: u32,
+    /// Index of the tunnel interface.
+    pub ifindex: u32,
+    /// Index of its far end.
+    pub far_ifindex: u32,
+    /// NHRP network.
+    pub network_id: u32,
+    /// Our NBMA address.
+    pub local: IpAddr,
+    /// GRE key; none and 0 are different tunnels.
+    pub key: Option<u32>,
+    /// Outer TTL or hop limit.
+    pub ttl: u8,
+    /// Sets don't-fragment in outer headers.
+    pub dont_fragment: bool,
+    /// Raise a redirect event for traffic that enters and leaves the NHRP network here.
+    pub redirect: bool,
+    /// Accept data from NBMA addresses that are no known peers.
+    pub accept_any: bool,
+    /// MTU of the interface in bytes, and of every new peer.
+    pub mtu: u32,
+}
+
+impl TunnelParameters {
+    fn map_key(&self) -> TunnelKey {
+        TunnelKey {
+            local: self.local.into(),
+            keyed: if self.key.is_some() { Keyed::Yes } else { Keyed::No },
+            key: self.key.unwrap_or(0),
+        }
+    }
+
+    fn map_value(&self) -> Tunnel {
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        Tunnel {
+            id: self.id,
+            ifindex: self.ifindex,
+            far_ifindex: self.far_ifindex,
+            network_id: self.network_id,
+            flags: flag(self.redirect, TunnelFlags::REDIRECT)
+                | flag(self.accept_any, TunnelFlags::ACCEPT_ANY),
+            mtu: self.mtu,
+        }
+    }
+}
+
+/// The tunnels in the kernel; at most 1,024.
+pub struct TunnelTable {
+    tunnels: HashMap<MapData, TunnelKey, Tunnel>,
+    local: HashMap<MapData, Address, LocalAddress>,
+}
+
+impl TunnelTable {
+    pub(super) fn new(
+        tunnels: HashMap<MapData, TunnelKey, Tunnel>,
+        local: HashMap<MapData, Address, LocalAddress>,
+    ) -> Self {
+        Self { tunnels, local }
+    }
+
+    /// Adds a tunnel or changes the one with the same id, whatever address and key that has now.
+    pub fn set(&mut self, tunnel: &TunnelParameters) -> Result<(), DataPathError> {
+        let key = tunnel.map_key();
+        self.tunnels
+            .insert(key, tunnel.map_value(), 0)
+            .map_err(DataPathError::map(map_names::TUNNELS, "write"))?;
+        // Only now: an address without a tunnel drops its packets as having a wrong key.
+        self.count_local(key.local)?;
+        for (old, value) in self.entries()? {
+            if value.id == tunnel.id && old != key {
+                self.remove_key(&old)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tunnel with this id, if there is one. Its peers stay: remove them first.
+    pub fn remove(&mut self, id: u32) -> Result<(), DataPathError> {
+        for (key, tunnel) in self.entries()? {
+            if tunnel.id == id {
+                self.remove_key(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every tunnel in the kernel, also those of an earlier run.
+    pub fn entries(&self) -> Result<Vec<(TunnelKey, Tunnel)>, DataPathError> {
+        self.tunnels.iter().collect::<Result<_, _>>().map_err(DataPathError::map(map_names::TUNNELS, "read"))
+    }
+
+    fn remove_key(&mut self, key: &TunnelKey) -> Result<(), DataPathError> {
+        self.tunnels.remove(key).map_err(DataPathError::map(map_names::TUNNELS, "remove from"))?;
+        self.count_local(key.local)
+    }
+
+    /// Writes how many tunnels an address has.
+    fn count_local(&mut self, address: Address) -> Result<(), DataPathError> {
+        let tunnels = self.entries()?.iter().filter(|(key, _)| key.local == address).count();
+        match u32::try_from(tunnels) {
+            Ok(0) => self.local.remove(&address).map_err(DataPathError::map(map_names::LOCAL, "remove from")),
+            counted => {
+                let value = LocalAddress { tunnels: counted.unwrap_or(u32::MAX) };
+                self.local.insert(address, value, 0).map_err(DataPathError::map(map_names::LOCAL, "write"))
+            }
+        }
+    }
+}

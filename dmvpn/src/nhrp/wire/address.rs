@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{DecodeError, EncodeError, Fault, reader::Reader};
+use super::{EncodeError, Fault};
 
 /// Which IP an address belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -125,13 +125,14 @@ pub(super) const fn check_subaddress_length(field: u8) -> Result<(), Fault> {
     if field & 0xC0 == 0 { Ok(()) } else { Err(Fault::AddressType(field)) }
 }
 
-/// Reads an address whose length was checked.
-pub(super) fn read_address(reader: &mut Reader<'_>, length: u8) -> Result<Option<IpAddr>, DecodeError> {
-    Ok(match length {
-        0 => None,
-        4 => Some(IpAddr::from(reader.array::<4>()?)),
-        _ => Some(IpAddr::from(reader.array::<16>()?)),
-    })
+/// An address from the bytes of its field, whose length was checked: none from no bytes.
+#[inline]
+pub(super) fn address_from(field: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(field) {
+        Some(v4.into())
+    } else {
+        <[u8; 16]>::try_from(field).ok().map(IpAddr::from)
+    }
 }
 
 /// Length field of a subaddress to be written.

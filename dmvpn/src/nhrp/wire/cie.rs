@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::{
     CieCode, DecodeError, EncodeError, Fault, IpFamily, MAX_CIES, Opaque,
     address::{
-        address_length, check_length, check_subaddress_length, check_type_and_length, read_address,
+        address_from, address_length, check_length, check_subaddress_length, check_type_and_length,
         subaddress_length, write_address,
     },
     reader::Reader,
@@ -156,9 +156,9 @@ fn read(reader: &mut Reader<'_>, families: Families) -> Result<Cie, DecodeError>
         unused: u16::from_be_bytes([u0, u1]),
         mtu: u16::from_be_bytes([m0, m1]),
         holding_time: u16::from_be_bytes([h0, h1]),
-        nbma: read_address(reader, nbma_length)?,
+        nbma: address_from(reader.take(nbma_length.into())?),
         subaddress: reader.take(subaddress_length.into())?.into(),
-        protocol: read_address(reader, protocol_length)?,
+        protocol: address_from(reader.take(protocol_length.into())?),
         preference,
     })
 }

@@ -6,7 +6,7 @@ use super::{
     Authentication, Body, Cie, DecodeError, EncodeError, ErrorCode, ExtensionKind, Extensions, Fault, Flags,
     IpFamily, Opaque, PacketKind, ProtocolType, Value,
     address::{
-        address_length, check_length, check_subaddress_length, check_type_and_length, read_address,
+        address_from, address_length, check_length, check_subaddress_length, check_type_and_length,
         subaddress_length, write_address,
     },
     body, checksum,
@@ -213,10 +213,10 @@ impl Packet {
             protocol,
             hop_count,
             flags,
-            source_nbma: read_address(&mut mandatory, nbma_length)?,
+            source_nbma: address_from(mandatory.take(nbma_length.into())?),
             source_subaddress: mandatory.take(subaddress_length.into())?.into(),
-            source_protocol: read_address(&mut mandatory, source_length)?,
-            destination_protocol: read_address(&mut mandatory, destination_length)?,
+            source_protocol: address_from(mandatory.take(source_length.into())?),
+            destination_protocol: address_from(mandatory.take(destination_length.into())?),
             body: body::read(
                 &mut mandatory,
                 kind,

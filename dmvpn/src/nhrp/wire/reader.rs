@@ -18,16 +18,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Offset of the next byte.
+    #[inline]
     pub(super) fn offset(&self) -> usize {
         self.at
     }
 
     /// What has not been read.
+    #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         &self.bytes[self.at..]
     }
 
     /// Takes the next bytes.
+    #[inline]
     pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
         let Some((taken, _)) = self.rest().split_at_checked(length) else {
             return Err(self.truncated(length));
@@ -37,6 +40,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes as many bytes as the pattern on the left side has.
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let Some(taken) = self.rest().first_chunk() else {
             return Err(self.truncated(N));
@@ -53,10 +57,12 @@ impl<'a> Reader<'a> {
     }
 
     /// An error at a byte.
+    #[cold]
     pub(super) fn error(&self, offset: usize, fault: Fault) -> DecodeError {
         DecodeError::new(offset, fault, self.code)
     }
 
+    #[cold]
     fn truncated(&self, needed: usize) -> DecodeError {
         self.error(self.at, Fault::Truncated { needed, left: self.rest().len() })
     }

@@ -11,8 +11,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dmvpn::control::protocol::{
-    Answer, CacheRow, CounterRow, DropRow, InterfaceRow, NhsRow, PeerRow, Response, ShortcutRow,
+    Answer, CacheRow, CounterRow, DropRow, EntryState, InterfaceRow, NhsRow, NhsState, PeerRow, Response,
+    ShortcutRow,
 };
+use dmvpn_common::DropReason;
+use ipnet::Ipv4Net;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -23,6 +26,8 @@ use crate::{command, config::Config, lab::Node, poll};
 /// Longest time until an agent answers on its socket. Loading the programs takes well below a second on an idle
 /// machine.
 const START: Duration = Duration::from_secs(20);
+/// Longest time until the protocol has done what it is to do; that takes milliseconds when nothing is wrong.
+const CONVERGE: Duration = Duration::from_secs(15);
 /// Longest time until an agent has ended.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -158,6 +163,54 @@ impl Agent {
             Answer::Counters(rows) => Ok(rows),
             other => bail!("asked for counters, got {other:?}"),
         }
+    }
+
+    /// Waits until the server (of a spoke, which has one) has accepted the registration.
+    pub fn wait_registered(&self) -> Result<()> {
+        let what = format!("{} to be registered", self.node.name);
+        poll::until_matches(
+            &what,
+            CONVERGE,
+            || self.nhs(),
+            |rows| rows.iter().any(|row| row.state == NhsState::Responding),
+        )
+        .map(drop)
+    }
+
+    /// Waits until the cache maps `node`'s tunnel address to its NBMA address.
+    pub fn wait_cached(&self, node: &Node) -> Result<()> {
+        let what = format!("{} in the cache of {}", node.name, self.node.name);
+        poll::until_matches(
+            &what,
+            CONVERGE,
+            || self.cache(),
+            |rows| {
+                rows.iter()
+                    .any(|row| row.protocol.addr() == node.address && row.nbma == Some(node.nbma.into()))
+            },
+        )
+        .map(drop)
+    }
+
+    /// Waits until a shortcut for `prefix` is in use, and returns it.
+    pub fn wait_shortcut(&self, prefix: Ipv4Net) -> Result<ShortcutRow> {
+        let what = format!("a shortcut to {prefix} on {}", self.node.name);
+        let is_it = |row: &ShortcutRow| row.prefix == prefix.into() && row.state == EntryState::Up;
+        let rows = poll::until_matches(&what, CONVERGE, || self.shortcuts(), |rows| rows.iter().any(is_it))?;
+        rows.into_iter().find(is_it).context("it is there")
+    }
+
+    /// Packets this node has sent to other nodes, through its data path.
+    pub fn packets_sent(&self) -> Result<u64> {
+        Ok(self.peers()?.iter().map(|peer| peer.sent_packets).sum())
+    }
+
+    /// Packets dropped for one reason.
+    pub fn dropped(&self, reason: DropReason) -> Result<u64> {
+        let rows = self.drops()?;
+        let row = rows.iter().find(|row| row.reason == reason.name());
+        row.map(|row| row.packets)
+            .with_context(|| format!("`show drops` has no {}: {rows:#?}", reason.name()))
     }
 
     /// A table as an operator sees it.

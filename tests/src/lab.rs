@@ -30,6 +30,7 @@ use crate::{
     agent::Agent,
     config::Config,
     namespace::{self, Namespace},
+    traffic::{self, Stream},
     undo::Undo,
 };
 
@@ -200,6 +201,29 @@ impl Lab {
         })
     }
 
+    /// Names of the nodes on the way from the LAN of spoke `from` to the LAN of spoke `to`, both ends included, as
+    /// the nodes themselves tell (see [`traffic::path`]).
+    pub fn path(&self, from: usize, to: usize) -> Result<Vec<String>> {
+        let (from, to) = (self.spoke_lan(from)?, self.spoke_lan(to)?);
+        let mut names = vec![from.name.clone()];
+        for hop in traffic::path(&from.host, to.address)? {
+            names.push(self.owner_of(hop).map_or_else(|| hop.to_string(), str::to_owned));
+        }
+        Ok(names)
+    }
+
+    /// A stream of numbered packets from LAN to LAN, see [`Stream::start`].
+    pub fn stream(&self, from: usize, to: usize, rate: u32) -> Result<Stream> {
+        let (from, to) = (self.spoke_lan(from)?, self.spoke_lan(to)?);
+        Stream::start(&from.host, &to.host, to.address, rate)
+    }
+
+    /// The LAN behind a spoke, by number from 0.
+    pub fn spoke_lan(&self, number: usize) -> Result<&Lan> {
+        let spoke = self.spokes.get(number).with_context(|| format!("there is no spoke {number}"))?;
+        spoke.lan.as_ref().with_context(|| format!("{} has no LAN", spoke.name))
+    }
+
     /// What the plan says about the agent of `node`.
     pub fn config(&self, node: &Node) -> Config {
         let plan = &self.plan;
@@ -271,9 +295,15 @@ impl Node {
         Ok(Self { name, namespace, address, nbma, lan, files: files_of(lab), pins })
     }
 
-    /// The LAN of a spoke.
-    pub fn lan(&self) -> Result<&Lan> {
-        self.lan.as_ref().with_context(|| format!("{} has no LAN", self.name))
+    /// Whether it has an interface of this name.
+    pub fn has_interface(&self, name: &str) -> bool {
+        self.namespace.command(&format!("ip link show dev {name}")).is_ok()
+    }
+
+    /// Routes the agent has put into the kernel, a line each.
+    pub fn shortcut_routes(&self) -> Result<Vec<String>> {
+        let text = self.namespace.command("ip route show proto 54")?;
+        Ok(text.lines().map(|line| line.trim_end().to_owned()).collect())
     }
 }
 

@@ -6,31 +6,26 @@ use anyhow::Result;
 use dmvpn_tests::{
     lab::{Lab, Plan},
     namespace, poll,
-    traffic::{Stream, path, ping, transfer},
+    traffic::{path, ping, transfer},
 };
 
 /// A lab whose LANs reach each other without any tunnel.
 fn routed() -> Result<Lab> {
     let lab = Lab::new(Plan::default())?;
-    for spoke in &lab.spokes {
-        let (prefix, nbma) = (spoke.lan()?.prefix, spoke.nbma);
+    for (number, spoke) in lab.spokes.iter().enumerate() {
+        let (prefix, nbma) = (lab.spoke_lan(number)?.prefix, spoke.nbma);
         lab.underlay.command(&format!("ip route add {prefix} via {nbma}"))?;
     }
     Ok(lab)
 }
 
-fn names(lab: &Lab, hops: &[Ipv4Addr]) -> Vec<String> {
-    hops.iter().map(|hop| lab.owner_of(*hop).map_or_else(|| hop.to_string(), str::to_owned)).collect()
-}
-
 #[test]
 fn finds_every_hop() -> Result<()> {
     let lab = routed()?;
-    let lan_b = lab.spokes[1].lan()?;
-    let hops = path(&lab.spokes[0].lan()?.host, lan_b.address)?;
-    assert_eq!(names(&lab, &hops), ["spoke-a", "underlay", "spoke-b", "lan-b"]);
+    assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "underlay", "spoke-b", "lan-b"]);
 
-    let reply = ping(&lab.spokes[0].lan()?.host, lan_b.address, 1, Duration::from_secs(5))?;
+    let (a, b) = (lab.spoke_lan(0)?, lab.spoke_lan(1)?);
+    let reply = ping(&a.host, b.address, 1, Duration::from_secs(5))?;
     assert_eq!(reply.map(|reply| reply.ttl), Some(61));
     Ok(())
 }
@@ -38,22 +33,16 @@ fn finds_every_hop() -> Result<()> {
 #[test]
 fn counts_exactly_what_is_lost() -> Result<()> {
     let lab = routed()?;
-    let (a, b) = (lab.spokes[0].lan()?, lab.spokes[1].lan()?);
-    let stream = Stream::start(&a.host, &b.host, b.address, 1000)?;
-    let passed =
-        |at_least: u64| {
-            poll::until("packets", Duration::from_secs(10), || {
-                Ok((stream.progress().1 >= at_least).then_some(()))
-            })
-        };
-    passed(200)?;
+    let b = lab.spoke_lan(1)?;
+    let stream = lab.stream(0, 1, 1000)?;
+    stream.wait_received(200)?;
     lab.underlay.command(&format!("ip route replace blackhole {}", b.prefix))?;
     let (sent, _) = stream.progress();
     poll::until("packets into the black hole", Duration::from_secs(10), || {
         Ok((stream.progress().0 >= sent + 100).then_some(()))
     })?;
     lab.underlay.command(&format!("ip route replace {} via {}", b.prefix, lab.spokes[1].nbma))?;
-    passed(sent)?;
+    stream.wait_received(200)?;
     let report = stream.finish()?;
 
     assert!(report.lost.len() >= 90, "{} lost", report.lost.len());
@@ -65,7 +54,7 @@ fn counts_exactly_what_is_lost() -> Result<()> {
 #[test]
 fn transfers_bulk_data_unchanged() -> Result<()> {
     let lab = routed()?;
-    let (a, b) = (lab.spokes[0].lan()?, lab.spokes[1].lan()?);
+    let (a, b) = (lab.spoke_lan(0)?, lab.spoke_lan(1)?);
     let transfer = transfer(&a.host, &b.host, b.address, 16 << 20, |_| ())?;
     assert_eq!(transfer.bytes, 16 << 20);
     Ok(())
@@ -74,7 +63,7 @@ fn transfers_bulk_data_unchanged() -> Result<()> {
 #[test]
 fn says_that_nothing_comes_back() -> Result<()> {
     let lab = Lab::new(Plan { spokes: 1, ..Plan::default() })?;
-    let host = &lab.spokes[0].lan()?.host;
+    let host = &lab.spoke_lan(0)?.host;
     let nowhere = Ipv4Addr::new(192, 0, 2, 1);
     assert!(ping(host, nowhere, 1, Duration::from_millis(300))?.is_none());
     assert!(path(host, nowhere).is_err());

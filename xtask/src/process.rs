@@ -47,8 +47,13 @@ pub(crate) fn replace(command: &mut Command) -> Result<()> {
 /// The full path of a program, or `None` when it is not installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
+    let cargo_home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     env::split_paths(&path)
         .chain(SYSTEM_DIRECTORIES.iter().map(PathBuf::from))
+        // Where `cargo install` puts programs: cargo looks there, too, when it is not in the path.
+        .chain(cargo_home.map(|home| home.join("bin")))
         .map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
 }

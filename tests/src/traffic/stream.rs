@@ -13,12 +13,15 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-use crate::namespace::Namespace;
+use crate::{namespace::Namespace, poll};
 
 /// UDP payload in bytes; the first eight are the packet's number.
 const SIZE: usize = 200;
 /// How long a packet may be on its way after the last one was sent.
 const STRAGGLERS: Duration = Duration::from_secs(3);
+
+/// Longest wait for packets to arrive, however many.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A running stream. [`finish`](Self::finish) stops it and gives the account; dropping it just stops it.
 #[derive(Debug)]
@@ -92,6 +95,15 @@ impl Stream {
         // In this order: a packet is never received before it was sent.
         let received = self.shared.0.received.load(Ordering::Relaxed);
         (self.shared.0.sent.load(Ordering::Relaxed), received)
+    }
+
+    /// Waits until `count` more packets have arrived than had when this was called.
+    pub fn wait_received(&self, count: u64) -> Result<()> {
+        let target = self.progress().1 + count;
+        poll::until(&format!("{count} more packets"), SILENCE, || {
+            Ok((self.progress().1 >= target).then_some(()))
+        })
+        .map_err(|error| error.context(format!("sent and received so far: {:?}", self.progress())))
     }
 
     /// Stops sending, waits for packets still on their way, and gives the account.

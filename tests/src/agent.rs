@@ -35,6 +35,7 @@ const STOP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Agent {
     child: Child,
+    program: PathBuf,
     node: Node,
     config: Config,
 }
@@ -96,12 +97,12 @@ impl Agent {
                 .spawn()
                 .with_context(|| format!("cannot start {}", program.display()))
         })?;
-        Ok(Self { child, node: node.clone(), config: config.clone() })
+        Ok(Self { child, program, node: node.clone(), config: config.clone() })
     }
 
     /// What `dmvpn show VIEW --json` says.
     fn show(&self, view: &str) -> Result<Answer> {
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.program);
         command.args(["show", view, "--json", "--socket"]).arg(&self.config.control_socket);
         let text = command::output(&mut command)?;
         let response: Response =
@@ -215,8 +216,13 @@ impl Agent {
 
     /// A table as an operator sees it.
     pub fn table(&self, view: &str) -> Result<String> {
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(&self.program);
         command::output(command.args(["show", view, "--socket"]).arg(&self.config.control_socket))
+    }
+
+    /// The `dmvpn` program.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Its node.

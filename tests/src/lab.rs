@@ -270,10 +270,14 @@ impl Lab {
         Agent::start(node, &self.config(node))
     }
 
-    /// Starts all agents, the hub's first.
+    /// Starts all agents, the hub's first, and waits until every spoke is registered.
     pub fn start_all(&self) -> Result<(Agent, Vec<Agent>)> {
         let hub = self.start(&self.hub)?;
-        let spokes = self.spokes.iter().map(|spoke| self.start(spoke)).collect::<Result<_>>()?;
+        let spokes = self.spokes.iter().map(|spoke| self.start(spoke)).collect::<Result<Vec<_>>>()?;
+        for spoke in &spokes {
+            spoke.wait_registered()?;
+            hub.wait_cached(spoke.node())?;
+        }
         Ok((hub, spokes))
     }
 }

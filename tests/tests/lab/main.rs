@@ -1,0 +1,13 @@
+//! Real agents in a network of namespaces. Needs root; `cargo xtask test lab` runs it with a fresh `dmvpn`.
+
+mod bulk;
+mod demo;
+mod leftovers;
+mod maps;
+mod phase1;
+mod phase2;
+mod phase3;
+mod refusals;
+mod registration;
+mod restart;
+mod strangers;

@@ -1,0 +1,39 @@
+//! Phase 1: everything between spokes goes by the hub, for ever.
+
+use anyhow::Result;
+use dmvpn_tests::lab::{Addressing, Lab, Plan};
+
+fn everything_goes_by_the_hub(addressing: Addressing) -> Result<()> {
+    let lab = Lab::new(Plan { phase: 1, addressing, ..Plan::default() })?;
+    let (_hub, spokes) = lab.start_all()?;
+    let stream = lab.stream(0, 1, 1000)?;
+    let back = lab.stream(1, 0, 1000)?;
+    stream.wait_received(2000)?;
+    assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "hub", "spoke-b", "lan-b"]);
+    assert_eq!(lab.path(1, 0)?, ["lan-b", "spoke-b", "hub", "spoke-a", "lan-a"]);
+    for report in [stream.finish()?, back.finish()?] {
+        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
+    }
+
+    for (spoke, node) in spokes.iter().zip(&lab.spokes) {
+        let peers: Vec<_> = spoke.peers()?.into_iter().map(|peer| peer.nbma).collect();
+        assert_eq!(peers, [lab.hub.nbma], "a Phase 1 spoke knows its hub only");
+        assert!(spoke.shortcuts()?.is_empty());
+        let routes = node.shortcut_routes()?;
+        assert!(
+            !routes.iter().any(|route| route.contains("10.0.0.1") && !route.contains("via 10.0.0.1 ")),
+            "{routes:?}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn goes_by_the_hub_in_one_subnet() -> Result<()> {
+    everything_goes_by_the_hub(Addressing::Subnet)
+}
+
+#[test]
+fn goes_by_the_hub_with_host_addresses() -> Result<()> {
+    everything_goes_by_the_hub(Addressing::Host)
+}

@@ -1,0 +1,100 @@
+//! What an agent cannot work with: it says what is wrong and what to do, and leaves nothing behind.
+
+use std::{fs, net::Ipv4Addr, path::Path, process::Command};
+
+use anyhow::Result;
+use dmvpn_common::LAYOUT_VERSION;
+use dmvpn_tests::{
+    agent::{Agent, Failure},
+    command,
+    config::TUNNEL,
+    lab::{Lab, Plan},
+};
+
+/// Starts the hub's agent, which must give up and name all of `words`; nothing of it may be left.
+fn refuses(lab: &Lab, failure: &Failure, words: &[&str]) {
+    assert_eq!(failure.status.code(), Some(1), "{failure:?}");
+    for word in words {
+        assert!(failure.log.contains(word), "no \"{word}\" in:\n{}", failure.log);
+    }
+    assert!(!failure.log.contains("panicked"), "{}", failure.log);
+    assert!(!lab.hub.has_interface(TUNNEL), "the tunnel interface was left behind");
+    let socket = lab.config(&lab.hub).control_socket;
+    assert!(!socket.exists(), "the socket was left behind");
+}
+
+fn lab() -> Result<Lab> {
+    Lab::new(Plan { spokes: 1, ..Plan::default() })
+}
+
+#[test]
+fn a_map_of_another_layout() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    let directory = config.pin_directory.join(format!("v{LAYOUT_VERSION}"));
+    fs::create_dir_all(&directory)?;
+    let pin = directory.join("PEERS");
+    let pin = pin.display();
+    command::run(&format!("bpftool map create {pin} type array key 4 value 12 entries 1 name PEERS"))?;
+
+    let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
+    refuses(&lab, &failure, &[&pin.to_string()]);
+    assert!(Path::new(&pin.to_string()).exists(), "a map that is not ours was removed");
+    let left: Vec<_> =
+        fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
+    assert_eq!(left, ["PEERS"], "pins were left behind");
+    Ok(())
+}
+
+#[test]
+fn missing_capabilities() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    let failure = Agent::fail(&lab.hub, &config, |program| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-net_admin,-bpf,-sys_admin", "--inh-caps=-all"]).arg(program);
+        command
+    })?;
+    refuses(&lab, &failure, &["CAP_NET_ADMIN"]);
+    assert!(!config.pin_directory.exists(), "pins were left behind");
+    Ok(())
+}
+
+#[test]
+fn no_bpf_file_system() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    let failure = Agent::fail(&lab.hub, &config, |program| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "umount /sys/fs/bpf && exec \"$0\" \"$@\""]).arg(program);
+        command
+    })?;
+    refuses(&lab, &failure, &["BPF file system", "mount -t bpf"]);
+    assert!(!config.pin_directory.exists(), "pins were left behind");
+    Ok(())
+}
+
+#[test]
+fn a_source_address_that_exists_nowhere() -> Result<()> {
+    let lab = lab()?;
+    let mut config = lab.config(&lab.hub);
+    config.source = Ipv4Addr::new(203, 0, 113, 77);
+    let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
+    refuses(&lab, &failure, &["203.0.113.77"]);
+    assert!(!config.pin_directory.exists(), "pins were left behind");
+    Ok(())
+}
+
+#[test]
+fn a_second_agent_on_the_same_socket() -> Result<()> {
+    let lab = lab()?;
+    let mut first = lab.start(&lab.hub)?;
+    let failure = Agent::fail(&lab.hub, &lab.config(&lab.hub), |program| Command::new(program))?;
+    assert_eq!(failure.status.code(), Some(1), "{failure:?}");
+    assert!(failure.log.contains("another dmvpn"), "{}", failure.log);
+    // The first one is not disturbed.
+    assert!(first.is_running()?);
+    assert_eq!(first.interfaces()?.len(), 1);
+    assert!(lab.hub.has_interface(TUNNEL));
+    Ok(())
+}

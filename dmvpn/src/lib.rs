@@ -5,6 +5,6 @@
 
 pub mod config;
 pub mod control;
-pub mod netlink;
 pub mod datapath;
+pub mod netlink;
 pub mod nhrp;

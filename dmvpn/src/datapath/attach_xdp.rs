@@ -133,11 +133,8 @@ impl Target<'_> {
         let link = self.program.take_link(id).map_err(|error| self.failed("XDP", in_one_line(&error)))?;
         let Ok(link) = FdLink::try_from(link) else {
             // aya attached without a link, and forgot about it just now.
-            let flags = match self.running_mode()? {
-                RunningMode::Generic => aya_obj::generated::XDP_FLAGS_SKB_MODE,
-                RunningMode::Native | RunningMode::Offloaded => aya_obj::generated::XDP_FLAGS_DRV_MODE,
-            };
-            xdp_status::detach_linkless(self.ifindex, flags)
+            let mode = self.running_mode()?;
+            xdp_status::detach_linkless(self.ifindex, mode)
                 .map_err(|error| self.failed("XDP, nor detach it again,", error.to_string()))?;
             return Err(DataPathError::NotPinnable { interface: self.interface.to_owned() });
         };

@@ -19,7 +19,7 @@ use super::{
 use crate::config::{BpfLog, XdpMode};
 
 /// The programs and maps, built with the agent.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
 
 /// Names of the settings that the object takes before it is loaded.
 mod settings {

@@ -14,6 +14,9 @@ use dmvpn_common::map_names;
 
 use super::{DataPathError, pin_directory::PinDirectory};
 
+/// What the operation is called in errors.
+const LOOK: &str = "look at the pinned";
+
 /// A map whose size a setting decides.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SizedMap {
@@ -43,11 +46,13 @@ pub(super) fn check_pinned(
         let path = pins.map(name);
         match MapInfo::from_pin(&path) {
             Ok(pinned) => {
-                compare(&path, &pinned, expected, sized.iter().find(|sized| sized.name == name))?;
+                let kind = pinned.map_type().map_err(DataPathError::map(name, LOOK))?;
+                let sized = sized.iter().find(|sized| sized.name == name);
+                compare(&path, &pinned, kind as u32, expected, sized)?;
             }
             Err(MapError::SyscallError(SyscallError { io_error, .. }))
                 if io_error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(DataPathError::map(name, "look at the pinned")(error)),
+            Err(error) => return Err(DataPathError::map(name, LOOK)(error)),
         }
     }
     Ok(())
@@ -56,6 +61,7 @@ pub(super) fn check_pinned(
 fn compare(
     path: &Path,
     pinned: &MapInfo,
+    pinned_type: u32,
     expected: &Map,
     sized: Option<&SizedMap>,
 ) -> Result<(), DataPathError> {
@@ -67,7 +73,6 @@ fn compare(
     };
     // The loader creates ring buffers without a value whatever the object says.
     let value_size = if is_ring { 0 } else { expected.value_size() };
-    let pinned_type = pinned.map_type().map_err(DataPathError::map("", "look at the pinned"))? as u32;
     let properties = [
         ("map type", pinned_type, expected.map_type()),
         ("key size", pinned.key_size(), expected.key_size()),

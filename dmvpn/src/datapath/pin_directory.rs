@@ -25,8 +25,7 @@ use super::{DataPathError, link_name::LinkName};
 pub(super) struct PinDirectory {
     root: PathBuf,
     layout: PathBuf,
-    /// Holds the lock; the kernel releases it with the process, however that ends.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl PinDirectory {
@@ -132,10 +131,23 @@ fn has_dot(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().contains('.'))
 }
 
-fn lock(root: &Path) -> Result<File, DataPathError> {
+/// Keeps other agents out. The kernel releases the lock with the process, however that ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough while a child process that is just being started has the descriptor too.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "cannot unlock the pin directory");
+        }
+    }
+}
+
+fn lock(root: &Path) -> Result<Lock, DataPathError> {
     let directory = File::open(root).map_err(failed("open", root))?;
     match directory.try_lock() {
-        Ok(()) => Ok(directory),
+        Ok(()) => Ok(Lock(directory)),
         Err(TryLockError::WouldBlock) => Err(DataPathError::PinDirectoryInUse { path: root.to_owned() }),
         Err(TryLockError::Error(source)) => Err(failed("lock", root)(source)),
     }

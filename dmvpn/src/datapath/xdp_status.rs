@@ -4,6 +4,7 @@
 
 use std::{io, os::fd::RawFd};
 
+use aya_obj::generated::{XDP_FLAGS_DRV_MODE, XDP_FLAGS_HW_MODE, XDP_FLAGS_SKB_MODE};
 use rtnetlink::{
     packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload},
     packet_route::{
@@ -69,11 +70,20 @@ pub(super) fn attached(ifindex: u32) -> io::Result<Vec<AttachedXdp>> {
 }
 
 /// Removes a program that is attached without a link.
-pub(super) fn detach_linkless(ifindex: u32, flags: u32) -> io::Result<()> {
-    const NONE: RawFd = -1;
+pub(super) fn detach_linkless(ifindex: u32, mode: RunningMode) -> io::Result<()> {
+    const NO_PROGRAM: RawFd = -1;
+    attach_linkless(ifindex, NO_PROGRAM, mode)
+}
+
+fn attach_linkless(ifindex: u32, program: RawFd, mode: RunningMode) -> io::Result<()> {
+    let flags = match mode {
+        RunningMode::Native => XDP_FLAGS_DRV_MODE,
+        RunningMode::Generic => XDP_FLAGS_SKB_MODE,
+        RunningMode::Offloaded => XDP_FLAGS_HW_MODE,
+    };
     let mut message = LinkMessage::default();
     message.header.index = ifindex;
-    message.attributes.push(LinkAttribute::Xdp(vec![LinkXdp::Fd(NONE), LinkXdp::Flags(flags)]));
+    message.attributes.push(LinkAttribute::Xdp(vec![LinkXdp::Fd(program), LinkXdp::Flags(flags)]));
     request(RouteNetlinkMessage::SetLink(message), NLM_F_ACK).map(drop)
 }
 
@@ -98,5 +108,47 @@ fn request(message: RouteNetlinkMessage, flags: u16) -> io::Result<Option<RouteN
         NetlinkPayload::InnerMessage(message) => Ok(Some(message)),
         NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+
+    use aya::{Ebpf, programs::Xdp};
+    use dmvpn_common::program_names;
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    /// In a namespace that ends with it.
+    #[test]
+    fn sees_a_program_and_detaches_one_that_has_no_link() {
+        let body = || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("run as root");
+            let lo = nix::net::if_::if_nametoindex("lo").unwrap();
+            assert_eq!(attached(lo).unwrap(), []);
+
+            let mut ebpf = Ebpf::load(super::super::loader::OBJECT).unwrap();
+            let program = ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap();
+            let program: &mut Xdp = program.try_into().unwrap();
+            program.load().unwrap();
+            let program_id = program.info().unwrap().id();
+            let fd = program.fd().unwrap().as_fd().as_raw_fd();
+            attach_linkless(lo, fd, RunningMode::Generic).unwrap();
+            assert_eq!(attached(lo).unwrap(), [AttachedXdp { mode: RunningMode::Generic, program_id }]);
+
+            detach_linkless(lo, RunningMode::Generic).unwrap();
+            assert_eq!(attached(lo).unwrap(), []);
+        };
+        std::thread::spawn(body).join().unwrap();
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_an_error() {
+        let error = attached(u32::MAX >> 1).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+        let error = detach_linkless(u32::MAX >> 1, RunningMode::Generic).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
     }
 }

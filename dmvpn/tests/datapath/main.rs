@@ -1,0 +1,6 @@
+//! The user space side of the data path, with real maps, programs and interfaces. Needs root and a BPF file system.
+
+mod attach;
+mod open;
+mod tables;
+mod testbed;

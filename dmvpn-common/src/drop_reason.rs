@@ -19,7 +19,7 @@ pub enum DropReason {
     // ---- routing ----
     /// The tunnel interface sent a frame to a link-layer address that names no peer.
     NoSuchPeer = 5,
-    /// A blackhole, unreachable or prohibit route.
+    /// A blackhole route. (Unreachable and prohibit routes are left to the kernel, which answers with ICMP.)
     RouteRefused = 6,
     // ---- malformed ----
     /// Too short for the headers it announces.
@@ -28,7 +28,7 @@ pub enum DropReason {
     WrongKey = 8,
     /// GRE version or reserved bits that are not zero.
     GreVersion = 9,
-    /// GRE protocol type that a tunnel does not carry.
+    /// GRE protocol type that a tunnel does not carry; on the tunnel interface, an `EtherType` or a VLAN tag.
     GreProtocol = 10,
     /// Inner packet is not the IP version its GRE protocol type says, or its lengths disagree.
     InnerMalformed = 11,
@@ -39,11 +39,17 @@ pub enum DropReason {
     EventLost = 13,
     /// A map names an entry that does not exist.
     MapInconsistent = 14,
+    // ---- added later, in the order they came ----
+    /// The peer has no underlay next hop: no route leads to its NBMA address. Belongs to "routing".
+    NoUnderlayRoute = 15,
+    /// The outer header says "congestion experienced" and the inner packet's sender does not understand it (RFC 6040
+    /// 4.2). Belongs to "expected in operation".
+    Congestion = 16,
 }
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -59,6 +65,8 @@ impl DropReason {
         Self::NoHeadroom,
         Self::EventLost,
         Self::MapInconsistent,
+        Self::NoUnderlayRoute,
+        Self::Congestion,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -79,6 +87,8 @@ impl DropReason {
             Self::NoHeadroom => "no-headroom",
             Self::EventLost => "event-lost",
             Self::MapInconsistent => "map-inconsistent",
+            Self::NoUnderlayRoute => "no-underlay-route",
+            Self::Congestion => "congestion",
         }
     }
 
@@ -91,15 +101,17 @@ impl DropReason {
             Self::NhrpRateLimit => "one source sent NHRP faster than allowed",
             Self::NoMulticastReceiver => "multicast or broadcast with no receiver",
             Self::NoSuchPeer => "frame to a link-layer address that names no peer",
-            Self::RouteRefused => "blackhole, unreachable or prohibit route",
+            Self::RouteRefused => "blackhole route",
             Self::Truncated => "shorter than its headers say",
             Self::WrongKey => "GRE key missing, unexpected or different",
             Self::GreVersion => "GRE version or reserved bits not zero",
-            Self::GreProtocol => "GRE payload that a tunnel does not carry",
+            Self::GreProtocol => "neither IPv4 nor IPv6: a tunnel does not carry it",
             Self::InnerMalformed => "inner packet malformed",
             Self::NoHeadroom => "no room for the outer header (driver limit)",
             Self::EventLost => "event ring full, agent too slow or stopped",
             Self::MapInconsistent => "internal: a map names what does not exist",
+            Self::NoUnderlayRoute => "no route to the peer's NBMA address",
+            Self::Congestion => "marked as congested on the way, and the sender cannot be told (RFC 6040)",
         }
     }
 }

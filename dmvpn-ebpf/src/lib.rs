@@ -2,22 +2,53 @@
 //!
 //! Programs (`dmvpn_common::program_names`):
 //!
-//! | program | hook | attach to |
+//! | program | hook | attach to | decision |
+//! |---|---|---|---|
+//! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`receive`], [`transit`] |
+//! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`] |
+//!
+//! Load-time settings (`EbpfLoader::override_global`), see [`settings`]:
+//!
+//! | symbol | type | default |
 //! |---|---|---|
-//! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface |
-//! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface |
+//! | `NHRP_SOURCE_LIMIT` | `u32` | 200 packets a second; 0 is no limit |
+//! | `REDIRECT_INTERVAL_NS` | `u64` | 8,000,000,000 |
+//! | `AYA_LOG_LEVEL` | `u8` | aya's default is "all": **always set it**, to 0 unless logging is wanted |
 //!
-//! Load-time settings, see [`settings`]: `NHRP_SOURCE_LIMIT` (`u32`, 200 packets a second), `REDIRECT_INTERVAL_NS`
-//! (`u64`, 8 s) and `AYA_LOG_LEVEL` (`u8`, **set it to 0** unless logging is wanted: aya's own default is "all").
+//! Maps: see [`maps`]. The loader sizes `PEERS`, `PEER_BY_NBMA`, `PEER_COUNTERS` and `UNDERLAY` with `map_max_entries`.
+//! There must be an entry in `LOCAL` for every local address in `TUNNELS`.
 //!
-//! Maps: see [`maps`]. Sizes of `PEERS`, `PEER_BY_NBMA`, `PEER_COUNTERS` and `UNDERLAY` are set by the loader.
-//!
-//! The crate also builds for the host, where everything that touches only bytes is unit-tested.
+//! A decision is one source for every hook: it works on a [`packet::Packet`], and [`xdp`] and [`skb`] say what that is.
+//! The crate also builds for the host, where everything that only touches bytes is unit-tested.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![expect(
     clippy::inline_always,
     reason = "a call costs an eBPF program stack, and the verifier's knowledge of a value"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "header fields are narrower than registers; each place says or shows what the value's range is"
+)]
 
+pub mod address;
+pub mod checksum;
+pub mod clock;
+pub mod count;
+pub mod ecn;
+pub mod ethernet;
+pub mod event;
+pub mod gre;
+pub mod ipv4;
+pub mod ipv6;
 pub mod maps;
+pub mod neighbour;
+pub mod nhrp_limit;
+pub mod outer;
+pub mod packet;
+pub mod receive;
+pub mod redirect;
 pub mod settings;
+pub mod skb;
+pub mod transit;
+pub mod tunnel;
+pub mod xdp;

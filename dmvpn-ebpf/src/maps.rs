@@ -51,20 +51,3 @@ pub static PEER_COUNTERS: PerCpuArray<PeerCounters, PEERS_DEFAULT> = PerCpuArray
 /// Events for the agent.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
-
-/// Looks into every map, so that the linker keeps them all.
-#[inline(always)]
-pub fn name_all() {
-    let _ = TUNNELS.get_ptr(TunnelKey::default());
-    let _ = LOCAL.get_ptr(Address::default());
-    let _ = PEER_BY_NBMA.get_ptr(NbmaKey::default());
-    let _ = PEERS.get_ptr(0);
-    let _ = UNDERLAY.get_ptr(0);
-    let _ = REDIRECT_SEEN.get_ptr(FlowKey::default());
-    let _ = NHRP_RATE.get_ptr(Address::default());
-    let _ = COUNTERS.get_ptr(0);
-    let _ = PEER_COUNTERS.get_ptr(0);
-    if let Some(event) = EVENTS.reserve(0) {
-        event.discard(0);
-    }
-}

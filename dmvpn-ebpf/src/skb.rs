@@ -1,0 +1,105 @@
+//! A packet as a TC program sees it: a socket buffer, possibly cloned, in pieces, or waiting for segmentation.
+//!
+//! Direct writes to a cloned buffer are safe: the verifier puts code in front of the program that copies the headers.
+#![expect(unsafe_code, reason = "kernel helpers and the context's fields are reached by pointer")]
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_GRE, BPF_F_ADJ_ROOM_FIXED_GSO,
+        bpf_adj_room_mode, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+    },
+    helpers::generated::{bpf_redirect, bpf_redirect_neigh},
+    programs::TcContext,
+};
+
+use dmvpn_common::{Family, Underlay};
+
+use crate::{ethernet, packet::Packet, tunnel::TunnelPacket};
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+
+/// A packet at a TC hook.
+pub struct SkbPacket(pub TcContext);
+
+/// Tells the kernel what is added, so that it can segment a large packet later. The segment size stays: it was chosen
+/// for the tunnel interface's MTU, which leaves room for the outer header.
+const ENCAPSULATION: u64 =
+    (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE) as u64;
+
+impl Packet for SkbPacket {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.0.len()
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: the context is the one the kernel gave the program.
+        unsafe { (*self.0.skb.skb).ifindex }
+    }
+}
+
+impl TunnelPacket for SkbPacket {
+    #[inline(always)]
+    fn reach(&mut self, length: u32) -> bool {
+        self.start() + length as usize <= self.end() || self.0.pull_data(length).is_ok()
+    }
+
+    #[inline(always)]
+    fn is_tagged(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.0.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0.skb.skb).gso_segs }.max(1)
+    }
+
+    #[inline(always)]
+    fn make_room(&mut self, length: u32) -> bool {
+        let mode = bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
+        if self.0.adjust_room(length as i32, mode, ENCAPSULATION).is_ok() {
+            return true;
+        }
+        // The kernel keeps the offsets of one encapsulation only. A packet that is one already (VXLAN through the
+        // tunnel, say) can still get another header, unless its segmentation is left to the device or its protocol
+        // differs from the outer one's.
+        // SAFETY: as above.
+        let (segment_size, protocol) = unsafe { ((*self.0.skb.skb).gso_size, (*self.0.skb.skb).protocol) };
+        segment_size == 0
+            && protocol == u32::from(ethernet::IPV4.to_be())
+            && self.0.adjust_room(length as i32, mode, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn transmit(&self, next_hop: &Underlay) -> i32 {
+        // SAFETY: takes numbers only.
+        unsafe { bpf_redirect(next_hop.ifindex, 0) as i32 }
+    }
+
+    #[inline(always)]
+    fn resolve(&self, next_hop: &Underlay) -> i32 {
+        let nh_family = if next_hop.gateway.family == Family::Ipv6 { AF_INET6 } else { AF_INET };
+        // An IPv4 address is the first word of either variant.
+        // SAFETY: any bytes are numbers.
+        let ipv6_nh = unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(next_hop.gateway.bytes) };
+        let mut gateway =
+            bpf_redir_neigh { nh_family, __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh } };
+        let size = size_of::<bpf_redir_neigh>() as i32;
+        // SAFETY: the parameters are initialised, and of the size given.
+        unsafe { bpf_redirect_neigh(next_hop.ifindex, &raw mut gateway, size, 0) as i32 }
+    }
+}

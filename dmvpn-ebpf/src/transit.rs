@@ -1,0 +1,136 @@
+//! From peer to peer: a received packet that the kernel's routing table sends back into a tunnel gets a new outer header
+//! and leaves at once.
+#![expect(unsafe_code, reason = "the helper's parameters are unions")]
+
+use aya_ebpf::bindings::{
+    BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_fib_lookup__bindgen_ty_1,
+    bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4,
+};
+use dmvpn_common::{DropReason, FlowKey, Peer, PeerMac, PeerState, TunnelFlags, Underlay, UnderlayState};
+
+use crate::{
+    address::address,
+    count, ethernet, event,
+    ipv4::{self, Ipv4},
+    maps, outer,
+    receive::{Received, UnderlayPacket, Verdict},
+    redirect,
+};
+
+const AF_INET: u8 = 2;
+
+const FOUND: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
+const BLACKHOLE: i64 = BPF_FIB_LKUP_RET_BLACKHOLE as i64;
+
+/// Passes the packet on to the peer that the routing table names. `None`: the packet is as it was, and for the kernel,
+/// which knows what to do when the route leads elsewhere or is unreachable, when the neighbour is not known yet, and
+/// when the packet is too long.
+#[inline(always)]
+pub fn pass_on<P: UnderlayPacket>(
+    packet: &mut P,
+    received: &Received,
+    inner: &Ipv4,
+    tos: u8,
+) -> Option<Verdict> {
+    let mut route = question(received, inner);
+    match packet.look_up_route(&mut route) {
+        FOUND => {}
+        BLACKHOLE => return Some(Verdict::Drop(DropReason::RouteRefused)),
+        _ => return None,
+    }
+    let index = PeerMac::index_of(route.dmac)?;
+    let peer = maps::PEERS.get(index)?;
+    if peer.tunnel_ifindex != route.ifindex {
+        // An ordinary interface has a neighbour whose address looks like one of ours.
+        return None;
+    }
+    match peer.state {
+        PeerState::Up => {}
+        PeerState::Down => return Some(Verdict::Drop(DropReason::PeerDown)),
+        PeerState::Free => return None,
+    }
+    // A router must not forward what has a wrong checksum (RFC 1812, 5.2.2).
+    if !ipv4::checksum_is_right(&packet.block(received.offset as usize)?) {
+        return Some(Verdict::Drop(DropReason::InnerMalformed));
+    }
+    indicate(packet, received, inner, index, peer);
+
+    if u32::from(inner.length) > peer.mtu || !outer::is_supported(peer) {
+        return None;
+    }
+    let next_hop = maps::UNDERLAY.get(peer.underlay)?;
+    if next_hop.state != UnderlayState::Valid {
+        return None;
+    }
+    if !rewrite(packet, received, inner, tos, peer, next_hop) {
+        return Some(Verdict::Drop(DropReason::NoHeadroom));
+    }
+    count::transit(index, u32::from(inner.length));
+    Some(Verdict::Transmit(next_hop.ifindex))
+}
+
+/// The routing question: how would the kernel forward this packet, had it come in by the tunnel interface? Ports are
+/// left out: a policy rule or a multipath hash that wants them sees zero.
+#[inline(always)]
+fn question(received: &Received, inner: &Ipv4) -> bpf_fib_lookup {
+    bpf_fib_lookup {
+        family: AF_INET,
+        l4_protocol: inner.protocol,
+        sport: 0,
+        dport: 0,
+        __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 { tot_len: inner.length },
+        ifindex: received.tunnel.ifindex,
+        __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 { flowinfo: u32::from_ne_bytes([inner.tos, 0, 0, 0]) },
+        __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
+            ipv6_src: [u32::from_ne_bytes(inner.source), 0, 0, 0],
+        },
+        __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
+            ipv6_dst: [u32::from_ne_bytes(inner.destination), 0, 0, 0],
+        },
+        // SAFETY: two numbers in either variant.
+        __bindgen_anon_5: unsafe { core::mem::zeroed() },
+        smac: [0; 6],
+        dmac: [0; 6],
+    }
+}
+
+/// Raises a redirect event when the packet stays inside one NHRP network and goes to another peer.
+#[inline(always)]
+fn indicate<P: UnderlayPacket>(packet: &P, received: &Received, inner: &Ipv4, to: u32, peer: &Peer) {
+    let tunnel = received.tunnel;
+    if tunnel.flags & TunnelFlags::REDIRECT == 0 || tunnel.network_id != peer.network_id {
+        return;
+    }
+    // A stranger could not be told, and a peer that gets its own packet back knows no shorter way.
+    if received.peer == 0 || received.peer == to {
+        return;
+    }
+    let flow = FlowKey { source: address(inner.source), destination: address(inner.destination) };
+    if redirect::is_due(&flow) {
+        let length = u32::from(inner.length);
+        event::redirect(tunnel.ifindex, address(received.source), |head| {
+            packet.copy_head(received.offset, length, head)
+        });
+    }
+}
+
+/// Rewrites the packet into a frame for `next_hop`, addressed to `peer`. `false`: the driver has no room for it.
+#[inline(always)]
+fn rewrite<P: UnderlayPacket>(
+    packet: &mut P,
+    received: &Received,
+    inner: &Ipv4,
+    tos: u8,
+    peer: &Peer,
+    next_hop: &Underlay,
+) -> bool {
+    let Some(mut header) = packet.block(received.offset as usize) else { return false };
+    ipv4::decrement_ttl(&mut header);
+    if tos != inner.tos {
+        ipv4::set_tos(&mut header, tos);
+    }
+    let fields = outer::Inner { length: u32::from(inner.length), tos, protocol: ethernet::IPV4 };
+    packet.replace_front(received.offset, ethernet::LENGTH + peer.header_length)
+        && outer::write(packet, peer, fields)
+        && outer::write_ethernet(packet, next_hop)
+}

@@ -1,0 +1,123 @@
+//! From the tunnel interface: what the kernel sends by it is encapsulated for the peer that its link-layer destination
+//! names, or swallowed.
+
+use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
+
+use crate::{
+    count, ethernet, event, ipv4, maps,
+    neighbour::{self, Question},
+    outer,
+    packet::Packet,
+};
+
+/// Ethernet and the fixed part of IPv4, which is no longer than that of IPv6.
+const HEADERS: u32 = ethernet::LENGTH + ipv4::LENGTH;
+
+/// What sending needs of a packet, beside its bytes.
+pub trait TunnelPacket: Packet {
+    /// Brings the first `length` bytes within reach. `false`: there are not as many.
+    fn reach(&mut self, length: u32) -> bool;
+
+    /// Whether it carries a VLAN tag beside its bytes.
+    fn is_tagged(&self) -> bool;
+
+    /// How many packets it is on the wire: more than one when segmentation is left to the device.
+    fn segments(&self) -> u32;
+
+    /// Makes room for an outer IPv4 and GRE header of `length` bytes behind the Ethernet header. `false`: impossible.
+    fn make_room(&mut self, length: u32) -> bool;
+
+    /// Hands the finished frame to the next hop's interface; the action that does it.
+    fn transmit(&self, next_hop: &Underlay) -> i32;
+
+    /// Hands the packet to the next hop's interface, but leaves the link-layer addresses to the kernel, which asks for
+    /// them if need be and keeps the packet meanwhile; the action that does it.
+    fn resolve(&self, next_hop: &Underlay) -> i32;
+}
+
+/// Decides on a frame that the kernel sends by a tunnel interface, and changes it accordingly: the action of the hook,
+/// or why the frame is to be dropped.
+#[inline(always)]
+pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
+    if !packet.reach(HEADERS) {
+        return Err(DropReason::Truncated);
+    }
+    let Some(header) = packet.block::<{ HEADERS as usize }>(0) else { return Err(DropReason::Truncated) };
+    let destination = header.mac::<0>();
+    let protocol = header.half::<12>();
+    if packet.is_tagged() {
+        return Err(DropReason::GreProtocol);
+    }
+    if protocol == ethernet::ARP {
+        return Err(swallow_arp(packet));
+    }
+    if destination[0] & 1 != 0 {
+        return Err(if protocol == ethernet::IPV6 {
+            swallow_ipv6(packet)
+        } else {
+            DropReason::NoMulticastReceiver
+        });
+    }
+    let tos = match protocol {
+        ethernet::IPV4 => header.byte::<15>(),
+        // Version and traffic class share the first two bytes.
+        ethernet::IPV6 => (header.half::<14>() >> 4) as u8,
+        _ => return Err(DropReason::GreProtocol),
+    };
+    let index = PeerMac::index_of(destination).ok_or(DropReason::NoSuchPeer)?;
+    let Some(peer) = maps::PEERS.get(index) else { return Err(DropReason::NoSuchPeer) };
+    if peer.state == PeerState::Free || peer.tunnel_ifindex != packet.interface() {
+        return Err(DropReason::NoSuchPeer);
+    }
+    if peer.state == PeerState::Down {
+        return Err(DropReason::PeerDown);
+    }
+    let Some(next_hop) = maps::UNDERLAY.get(peer.underlay) else { return Err(DropReason::MapInconsistent) };
+    if next_hop.state == UnderlayState::Free {
+        return Err(DropReason::NoUnderlayRoute);
+    }
+    if !outer::is_supported(peer) {
+        return Err(DropReason::MapInconsistent);
+    }
+
+    let length = packet.length() - ethernet::LENGTH;
+    let segments = packet.segments();
+    if !packet.make_room(peer.header_length)
+        || !outer::write(packet, peer, outer::Inner { length, tos, protocol })
+    {
+        return Err(DropReason::NoHeadroom);
+    }
+    count::sent(index, segments, length);
+    if next_hop.state != UnderlayState::Valid {
+        return Ok(packet.resolve(next_hop));
+    }
+    if !outer::write_ethernet(packet, next_hop) {
+        return Err(DropReason::NoHeadroom);
+    }
+    Ok(packet.transmit(next_hop))
+}
+
+/// Turns an ARP frame into an event, if it is a question.
+#[inline(always)]
+fn swallow_arp<P: TunnelPacket>(packet: &mut P) -> DropReason {
+    if packet.reach(neighbour::ARP_FRAME)
+        && let Question::NextHop(next_hop) = neighbour::arp(packet)
+    {
+        event::resolve(packet.interface(), next_hop);
+    }
+    DropReason::NeighbourSolicitation
+}
+
+/// Turns a neighbour solicitation into an event. Other IPv6 multicast has no receiver.
+#[inline(always)]
+fn swallow_ipv6<P: TunnelPacket>(packet: &mut P) -> DropReason {
+    if !packet.reach(neighbour::SOLICITATION_FRAME) {
+        return DropReason::NoMulticastReceiver;
+    }
+    match neighbour::solicitation(packet) {
+        None => return DropReason::NoMulticastReceiver,
+        Some(Question::NextHop(next_hop)) => event::resolve(packet.interface(), next_hop),
+        Some(Question::Nothing) => {}
+    }
+    DropReason::NeighbourSolicitation
+}

@@ -1,0 +1,65 @@
+//! A packet as an XDP program sees it: a frame in the driver's buffers.
+#![expect(unsafe_code, reason = "kernel helpers and the context's fields are reached by pointer")]
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::bpf_fib_lookup,
+    helpers::generated::{bpf_fib_lookup, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::XdpContext,
+};
+use dmvpn_common::EVENT_HEAD_SIZE;
+
+use crate::{packet::Packet, receive::UnderlayPacket};
+
+/// A frame at the XDP hook.
+pub struct XdpPacket(pub XdpContext);
+
+impl Packet for XdpPacket {
+    #[inline(always)]
+    fn start(&self) -> usize {
+        self.0.data()
+    }
+
+    #[inline(always)]
+    fn end(&self) -> usize {
+        self.0.data_end()
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the context is the one the kernel gave the program.
+        unsafe { bpf_xdp_get_buff_len(self.0.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn interface(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0.ctx).ingress_ifindex }
+    }
+}
+
+impl UnderlayPacket for XdpPacket {
+    #[inline(always)]
+    fn replace_front(&mut self, old: u32, new: u32) -> bool {
+        // SAFETY: as above. Moving the start by nothing is a call saved.
+        old == new || unsafe { bpf_xdp_adjust_head(self.0.ctx, old as i32 - new as i32) } == 0
+    }
+
+    #[inline(always)]
+    fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32 {
+        let length = length.min(EVENT_HEAD_SIZE as u32);
+        if length == 0 {
+            return 0;
+        }
+        // SAFETY: `to` has room for as many bytes; the kernel checks that the packet has them.
+        let result = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to.cast(), length) };
+        if result == 0 { length } else { 0 }
+    }
+
+    #[inline(always)]
+    fn look_up_route(&self, parameters: &mut bpf_fib_lookup) -> i64 {
+        let size = size_of::<bpf_fib_lookup>() as i32;
+        // SAFETY: the parameters are initialised, and of the size given.
+        unsafe { bpf_fib_lookup(self.0.as_ptr(), parameters, size, 0) }
+    }
+}

@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn checks_the_checksum() {
         assert!(checksum_is_right(&with(&[]).block(0).unwrap()));
-        for at in 0..20 {
-            let wrong = with(&[(at, HEADER[at] ^ 0x10)]);
+        for (at, byte) in HEADER.into_iter().enumerate() {
+            let wrong = with(&[(at, byte ^ 0x10)]);
             assert!(!checksum_is_right(&wrong.block(0).unwrap()), "byte {at}");
         }
     }

@@ -27,7 +27,8 @@
 )]
 #![expect(
     clippy::cast_possible_truncation,
-    reason = "header fields are narrower than registers; each place says or shows what the value's range is"
+    clippy::cast_possible_wrap,
+    reason = "header fields are narrower than registers, and lengths are far below the sign bit; a check costs a branch"
 )]
 
 pub mod address;

@@ -84,22 +84,27 @@ pub fn write_ethernet<P: Packet>(packet: &P, next_hop: &Underlay) -> bool {
 /// What lies at `AT` in the prepared header.
 #[inline(always)]
 fn template<T: Plain, const AT: usize>(peer: &Peer) -> T {
-    const { assert!(offset_of!(Peer, header) % 8 == 0 && AT.is_multiple_of(align_of::<T>())) };
-    const { assert!(align_of::<T>() <= align_of::<Peer>() && AT + size_of::<T>() <= HEADER_SIZE) };
+    const START: usize = offset_of!(Peer, header);
+    const {
+        assert!(AT + size_of::<T>() <= HEADER_SIZE);
+        assert!((START + AT).is_multiple_of(align_of::<T>()) && align_of::<T>() <= align_of::<Peer>());
+    }
     // SAFETY: inside the array and aligned, as asserted; any bytes are a T.
-    unsafe { (&raw const peer.header).cast::<u8>().add(AT).cast::<T>().read() }
+    unsafe { core::ptr::from_ref(peer).cast::<T>().byte_add(START + AT).read() }
 }
 
 /// The word at `AT` of the two link-layer addresses.
 #[inline(always)]
 fn addresses<const AT: usize>(next_hop: &Underlay) -> u32 {
     const START: usize = offset_of!(Underlay, gateway_mac);
-    const { assert!(offset_of!(Underlay, source_mac) == START + 6 && size_of::<Underlay>() >= START + 12) };
     const {
-        assert!((START + AT).is_multiple_of(align_of::<u32>()) && align_of::<Underlay>() >= align_of::<u32>())
-    };
+        assert!(offset_of!(Underlay, source_mac) == START + 6 && START + 12 <= size_of::<Underlay>());
+        assert!(
+            (START + AT).is_multiple_of(align_of::<u32>()) && align_of::<u32>() <= align_of::<Underlay>()
+        );
+    }
     // SAFETY: inside the structure and aligned, as asserted; any bytes are a number.
-    unsafe { core::ptr::from_ref(next_hop).cast::<u8>().add(START + AT).cast::<u32>().read() }
+    unsafe { core::ptr::from_ref(next_hop).cast::<u32>().byte_add(START + AT).read() }
 }
 
 #[cfg(test)]

@@ -178,10 +178,11 @@ fn receive_ipv4<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdi
     };
     count::received(received.peer, u32::from(inner.length));
     // A time to live that ends here is the kernel's: it answers with ICMP.
-    if inner.is_simple_unicast() && inner.ttl > 1 {
-        if let Some(verdict) = transit::pass_on(packet, received, &inner, tos) {
-            return verdict;
-        }
+    if inner.is_simple_unicast()
+        && inner.ttl > 1
+        && let Some(verdict) = transit::pass_on(packet, received, &inner, tos)
+    {
+        return verdict;
     }
     if tos != inner.tos {
         let Some(mut header) = packet.block(offset as usize) else {

@@ -107,7 +107,7 @@ impl Default for Policy {
             clients: Vec::new(),
             client_prefixes: Vec::new(),
             answer_for_clients: false,
-            negative_time: Duration::from_secs(60),
+            negative_time: Duration::from_mins(1),
             redirect_interval: Duration::from_secs(4),
         }
     }
@@ -154,6 +154,7 @@ pub struct StaticMap {
 
 /// One tunnel.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the operator")]
 pub struct TunnelConfig {
     /// Names the tunnel in inputs and actions.
     pub id: TunnelId,

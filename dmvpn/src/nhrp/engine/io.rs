@@ -31,7 +31,7 @@ impl Add<Duration> for Time {
 pub struct TunnelId(pub u32);
 
 /// What the engine is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// An NHRP packet arrived: the bytes after the GRE header.
     Packet {

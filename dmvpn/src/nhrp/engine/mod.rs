@@ -1,10 +1,49 @@
 //! The protocol engine: inputs in, actions out, `now` a parameter.
+//!
+//! No socket, no clock, no thread, and no randomness but a seed: the same inputs give the same actions, in the same
+//! order. [`Engine`] takes an [`Input`], finds the tunnel it is about, and appends [`Action`]s. What a tunnel does is
+//! in the file that is named after it:
+//!
+//! | file | behaviour |
+//! |---|---|
+//! | `receive` | what happens to a packet, from its bytes to the file that acts on it |
+//! | `client`, `failover` | registration with next hop servers, and with which of them |
+//! | `server` | registration of clients |
+//! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
+//! | `answer`, `requesters` | requests of others: what we answer, and whom we answered |
+//! | `transit` | packets for others |
+//! | `redirect` | Traffic Indications |
+//! | `purge`, `routes` | taking back what is no longer true |
+//! | `adopt` | taking over from an earlier agent |
+//! | `cache`, `peers` | the tables, and the actions that keep the kernel like them |
 
+mod adopt;
+mod answer;
+mod cache;
+mod client;
 mod config;
 mod counters;
 mod event;
+mod failover;
 mod io;
+mod limits;
+mod message;
+mod peers;
+mod purge;
+mod random;
+mod receive;
+mod redirect;
+mod requesters;
+mod resolution;
+mod routes;
+mod server;
+mod shortcut;
+mod timers;
+mod transit;
+mod tunnel;
 mod view;
+
+use std::{collections::BTreeMap, net::IpAddr};
 
 pub use config::{
     Failover, Limits, Multicast, MulticastServers, Nhs, Policy, Secret, StaticMap, TunnelConfig,
@@ -13,3 +52,145 @@ pub use counters::{Counters, Fault};
 pub use event::{Event, EventKind, Reason, Severity, Table};
 pub use io::{Action, Environment, Input, Route, Time, TunnelId};
 pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView};
+
+use tunnel::{Context, Tunnel};
+
+/// The protocol engine of all tunnels.
+#[derive(Debug)]
+pub struct Engine {
+    tunnels: BTreeMap<TunnelId, Tunnel>,
+    networks: BTreeMap<TunnelId, u32>,
+    /// False before `start` and after `Shutdown`.
+    running: bool,
+}
+
+impl Engine {
+    /// An engine that has not started. Of two tunnels with one id the later one counts.
+    ///
+    /// `seed` makes request ids and jitter differ between nodes. A seed that a node keeps over restarts lets it take
+    /// back a unique registration that it made before, from another NBMA address (RFC 2332 5.2.3).
+    pub fn new(tunnels: Vec<TunnelConfig>, seed: u64) -> Self {
+        let networks = tunnels.iter().map(|config| (config.id, config.network_id)).collect();
+        let tunnels = tunnels.into_iter().map(|config| (config.id, Tunnel::new(config, seed))).collect();
+        Self { tunnels, networks, running: false }
+    }
+
+    /// Installs what the configuration says and begins to register with the servers.
+    pub fn start(&mut self, now: Time, environment: &dyn Environment, out: &mut Vec<Action>) {
+        self.running = true;
+        let mut cx = Context { now, environment, networks: &self.networks, out };
+        for tunnel in self.tunnels.values_mut() {
+            tunnel.start(&mut cx);
+        }
+    }
+
+    /// Takes an input at the time `now` and appends what is to be done to `out`. Does what is due by then, too.
+    pub fn handle(
+        &mut self,
+        now: Time,
+        input: Input<'_>,
+        environment: &dyn Environment,
+        out: &mut Vec<Action>,
+    ) {
+        if !self.running {
+            return;
+        }
+        let Self { tunnels, networks, .. } = self;
+        let mut cx = Context { now, environment, networks, out };
+        for tunnel in tunnels.values_mut() {
+            tunnel.run_timers(&mut cx);
+        }
+        match input {
+            Input::Packet { tunnel, source, bytes } => {
+                receive::packet(tunnels, &mut cx, tunnel, source, bytes);
+            }
+            Input::Resolve { tunnel, next_hop } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.unknown_next_hop(&mut cx, next_hop);
+                }
+            }
+            Input::Redirect { tunnel, source, head } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.redirect(&mut cx, source, head);
+                }
+            }
+            Input::Timer => {}
+            Input::LocalNbma { tunnel, nbma } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.local_nbma(&mut cx, nbma);
+                }
+            }
+            Input::Adopt { tunnel, protocol, nbma } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.adopt(&mut cx, protocol, nbma);
+                }
+            }
+            Input::AdoptShortcut { tunnel, prefix, via } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.adopt_shortcut(&mut cx, prefix, via);
+                }
+            }
+            Input::RoutesChanged => {
+                for tunnel in tunnels.values_mut() {
+                    tunnel.routes_changed(&cx);
+                }
+            }
+            Input::Shutdown => {
+                for tunnel in tunnels.values_mut() {
+                    tunnel.shut_down(&mut cx);
+                }
+                self.running = false;
+            }
+        }
+    }
+
+    /// When [`Self::handle`] has something to do without any other input; it can be called at any other time too.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.tunnels.values().filter_map(|tunnel| tunnel.timers.next()).min()
+    }
+
+    /// The tunnels.
+    pub fn tunnels(&self) -> impl Iterator<Item = &TunnelConfig> {
+        self.tunnels.values().map(|tunnel| &tunnel.config)
+    }
+
+    /// Cache entries of a tunnel, ordered by address.
+    pub fn cache<'a>(
+        &'a self,
+        tunnel: TunnelId,
+        now: Time,
+        environment: &'a dyn Environment,
+    ) -> impl Iterator<Item = CacheView> + 'a {
+        self.tunnels.get(&tunnel).into_iter().flat_map(move |tunnel| tunnel.view_cache(now, environment))
+    }
+
+    /// Next hop servers of a tunnel, in the operator's order.
+    pub fn servers(&self, tunnel: TunnelId, now: Time) -> impl Iterator<Item = NhsView> {
+        self.tunnels.get(&tunnel).into_iter().flat_map(move |tunnel| tunnel.view_servers(now))
+    }
+
+    /// Shortcuts of a tunnel, those that are asked for included.
+    pub fn shortcuts<'a>(
+        &'a self,
+        tunnel: TunnelId,
+        now: Time,
+        environment: &'a dyn Environment,
+    ) -> impl Iterator<Item = ShortcutView> + 'a {
+        self.tunnels.get(&tunnel).into_iter().flat_map(move |tunnel| tunnel.view_shortcuts(now, environment))
+    }
+
+    /// Peers of a tunnel, ordered by NBMA address.
+    pub fn peers(&self, tunnel: TunnelId, now: Time) -> impl Iterator<Item = PeerView> {
+        self.tunnels.get(&tunnel).into_iter().flat_map(move |tunnel| tunnel.view_peers(now))
+    }
+
+    /// One peer of a tunnel.
+    pub fn peer(&self, tunnel: TunnelId, nbma: IpAddr, now: Time) -> Option<PeerView> {
+        self.tunnels.get(&tunnel)?.view_peer(nbma, now)
+    }
+
+    /// What was counted on a tunnel.
+    pub fn counters(&self, tunnel: TunnelId) -> Option<&Counters> {
+        self.tunnels.get(&tunnel).map(|tunnel| &tunnel.counters)
+    }
+}

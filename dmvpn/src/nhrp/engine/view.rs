@@ -4,6 +4,13 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
+use super::{
+    Environment, Time,
+    cache::{Binding, Kind},
+    shortcut::{Shortcut, Source},
+    tunnel::Tunnel,
+};
+
 /// Where a cache entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CacheKind {
@@ -140,4 +147,172 @@ pub struct PeerView {
     pub since: Duration,
     /// It gets copies of multicast packets.
     pub multicast: bool,
+}
+
+impl Tunnel {
+    pub(super) fn view_cache<'a>(
+        &'a self,
+        now: Time,
+        environment: &'a dyn Environment,
+    ) -> impl Iterator<Item = CacheView> + 'a {
+        let local = CacheView {
+            protocol: IpNet::from(self.address()),
+            kind: CacheKind::Local,
+            nbma: Some(self.config.nbma),
+            claimed_nbma: None,
+            unique: self.config.unique,
+            nat: self.public().is_some(),
+            implicit: false,
+            used: false,
+            route: false,
+            pending: false,
+            mtu: self.config.mtu,
+            created: Duration::ZERO,
+            expires: None,
+        };
+        let bindings = self
+            .cache
+            .iter()
+            .map(move |(&protocol, binding)| self.view_binding(protocol, binding, now, environment));
+        let prefixes = self
+            .shortcuts
+            .iter()
+            .filter(|(_, shortcut)| shortcut.source == Source::Registered)
+            .map(move |(prefix, shortcut)| self.view_registered_prefix(prefix, shortcut, now));
+        let negatives = self.negatives.iter().map(move |(&address, until)| CacheView {
+            protocol: IpNet::from(address),
+            kind: CacheKind::Negative,
+            nbma: None,
+            claimed_nbma: None,
+            unique: false,
+            nat: false,
+            implicit: false,
+            used: false,
+            route: false,
+            pending: false,
+            mtu: 0,
+            created: self.config.policy.negative_time.saturating_sub(until.since(now)),
+            expires: Some(until.since(now)),
+        });
+        std::iter::once(local).chain(bindings).chain(prefixes).chain(negatives)
+    }
+
+    fn view_binding(
+        &self,
+        protocol: IpAddr,
+        binding: &Binding,
+        now: Time,
+        environment: &dyn Environment,
+    ) -> CacheView {
+        let offer = &binding.offer;
+        let kind = match offer.kind {
+            Kind::Relay if binding.failed => CacheKind::Negative,
+            Kind::Relay => CacheKind::Incomplete,
+            Kind::Adopted => CacheKind::Adopted,
+            Kind::Cached => CacheKind::Cached,
+            Kind::Registered => CacheKind::Registered,
+            Kind::Nhs => CacheKind::Nhs,
+            Kind::Static => CacheKind::Static,
+        };
+        let sent = environment.packets_sent(self.config.id, offer.nbma);
+        CacheView {
+            protocol: IpNet::from(protocol),
+            kind,
+            nbma: Some(offer.nbma),
+            claimed_nbma: (offer.claimed != offer.nbma).then_some(offer.claimed),
+            unique: offer.unique,
+            nat: offer.claimed != offer.nbma,
+            implicit: offer.implicit,
+            used: sent != binding.sent,
+            route: binding.route,
+            pending: self.resolutions.contains(protocol),
+            mtu: offer.mtu,
+            created: now.since(binding.created),
+            expires: binding.expires.map(|at| at.since(now)),
+        }
+    }
+
+    fn view_registered_prefix(&self, prefix: IpNet, shortcut: &Shortcut, now: Time) -> CacheView {
+        CacheView {
+            protocol: prefix,
+            kind: CacheKind::Registered,
+            nbma: self.cache.get(&shortcut.via).map(|binding| binding.offer.nbma),
+            claimed_nbma: None,
+            unique: false,
+            nat: false,
+            implicit: false,
+            used: false,
+            route: true,
+            pending: false,
+            mtu: 0,
+            created: now.since(shortcut.created),
+            expires: Some(shortcut.expires.since(now)),
+        }
+    }
+
+    pub(super) fn view_servers(&self, now: Time) -> impl Iterator<Item = NhsView> {
+        self.servers.iter().map(move |server| NhsView {
+            protocol: server.protocol,
+            dynamic: server.config.protocol.is_none(),
+            nbma: server.config.nbma,
+            priority: server.config.priority,
+            cluster: server.config.cluster,
+            state: server.state,
+            since: now.since(server.since),
+            requests_sent: server.requests_sent,
+            requests_failed: server.requests_failed,
+            replies_received: server.replies_received,
+            last_reply: server.last_reply.map(|at| now.since(at)),
+            next_request: server.next.map(|at| at.since(now)),
+            public: server.public,
+        })
+    }
+
+    pub(super) fn view_shortcuts<'a>(
+        &'a self,
+        now: Time,
+        environment: &'a dyn Environment,
+    ) -> impl Iterator<Item = ShortcutView> + 'a {
+        let installed = self.shortcuts.iter().filter(|(_, shortcut)| shortcut.source == Source::Resolved);
+        let installed = installed.map(move |(prefix, shortcut)| {
+            let nbma = self.cache.get(&shortcut.via).map(|binding| binding.offer.nbma);
+            let sent = nbma.map(|nbma| environment.packets_sent(self.config.id, nbma));
+            let refreshing = self.resolutions.contains(shortcut.destination);
+            ShortcutView {
+                prefix,
+                via: Some(shortcut.via),
+                nbma,
+                state: if refreshing { ShortcutState::Refreshing } else { ShortcutState::Up },
+                used: sent.is_some_and(|sent| sent != shortcut.sent),
+                created: now.since(shortcut.created),
+                expires: Some(shortcut.expires.since(now)),
+            }
+        });
+        let pending = self.resolutions.shortcuts();
+        let pending = pending.filter(|&(destination, _)| self.shortcuts.covering(destination).is_none());
+        let pending = pending.map(move |(destination, started)| ShortcutView {
+            prefix: IpNet::from(destination),
+            via: None,
+            nbma: None,
+            state: ShortcutState::Pending,
+            used: false,
+            created: now.since(started),
+            expires: None,
+        });
+        installed.chain(pending)
+    }
+
+    pub(super) fn view_peers(&self, now: Time) -> impl Iterator<Item = PeerView> {
+        self.peers.iter().filter_map(move |(nbma, _)| self.view_peer(nbma, now))
+    }
+
+    pub(super) fn view_peer(&self, nbma: IpAddr, now: Time) -> Option<PeerView> {
+        let peer = self.peers.get(nbma)?;
+        Some(PeerView {
+            nbma,
+            protocols: peer.protocols(),
+            since: now.since(peer.since),
+            multicast: peer.gets_multicast(),
+        })
+    }
 }

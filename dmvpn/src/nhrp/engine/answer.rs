@@ -1,0 +1,169 @@
+//! Answers to Resolution Requests for what is here, or for a client of ours (RFC 2332 5.2.1, 5.2.2).
+//!
+//! The reply goes back the way the request came, not straight to who asked: so it gets through the asker's NAT, and
+//! needs no IPsec of its own. Cisco sends it straight when there is no IPsec, FRR and OpenNHRP send it back; all
+//! three accept it from either. The asker is made a peer before the reply leaves, because its first direct packet
+//! follows at once.
+
+use std::{net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    cache::{Kind, Offer},
+    message::seconds,
+    server::{Origin, origin},
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{Body, Cie, CieCode, ExtensionKind, Flags, Packet, Value};
+
+/// Prefixes shorter than this are answered with the one host that was asked for: a default route is no statement
+/// about where things are. FRR does not take shorter ones either.
+pub(super) const SHORTEST_PREFIX: u8 = 8;
+
+/// What is said about a destination.
+struct Answer {
+    prefix: IpNet,
+    nbma: IpAddr,
+    protocol: IpAddr,
+    holding: u16,
+    mtu: u16,
+    unique: bool,
+    /// Another address of the answered station, seen from outside a NAT.
+    public: Option<IpAddr>,
+}
+
+impl Tunnel {
+    /// Answers for what is here: our own address, or what `covering` leads to outside of the NHRP network.
+    pub(super) fn answer_for_us(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: IpAddr,
+        packet: Packet,
+        covering: Option<IpNet>,
+    ) {
+        let Some(destination) = packet.destination_protocol else { return };
+        let prefix = match covering {
+            Some(prefix) if prefix.prefix_len() >= SHORTEST_PREFIX => prefix.trunc(),
+            _ => IpNet::from(destination),
+        };
+        let answer = Answer {
+            prefix,
+            nbma: self.config.nbma,
+            protocol: self.address(),
+            holding: seconds(self.config.holding_time),
+            mtu: self.config.mtu,
+            unique: true,
+            public: self.public(),
+        };
+        self.answer(cx, source, packet, &answer);
+    }
+
+    /// Answers for a client from its registration, if the policy says so and there is one.
+    pub(super) fn can_answer_for(&self, destination: IpAddr) -> bool {
+        self.config.policy.answer_for_clients
+            && self.cache.get(&destination).is_some_and(|binding| binding.offer.kind == Kind::Registered)
+    }
+
+    /// Answers for a client from its registration.
+    pub(super) fn answer_for_client(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet) {
+        let Some(destination) = packet.destination_protocol else { return };
+        let Some(binding) = self.cache.get(&destination) else { return };
+        // RFC 2332 5.2.2: what is left of the holding time.
+        let left = binding.expires.map_or(self.config.holding_time, |at| at.since(cx.now));
+        let offer = &binding.offer;
+        let answer = Answer {
+            prefix: IpNet::from(destination),
+            nbma: offer.claimed,
+            protocol: destination,
+            holding: seconds(left),
+            mtu: if offer.mtu == 0 { self.config.mtu } else { offer.mtu },
+            unique: offer.unique,
+            public: (offer.nbma != offer.claimed).then_some(offer.nbma),
+        };
+        self.answer(cx, source, packet, &answer);
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet, answer: &Answer) {
+        let Some(requester) = packet.source_protocol else { return };
+        let origin = origin(&packet, source);
+        let holding = Duration::from_secs(u64::from(answer.holding));
+        if origin.nbma == self.config.nbma {
+            // Its way back would be to ourselves.
+            return self.refuse(cx, source, packet, CieCode::PROHIBITED);
+        }
+        if !self.remember_requester(cx, answer.prefix, requester, origin.nbma, holding) {
+            return self.refuse(cx, source, packet, CieCode::NO_RESOURCES);
+        }
+        self.cache_requester(cx, source, requester, origin, &packet);
+
+        let kept = Flags::RESOLUTION_ROUTER | Flags::RESOLUTION_SOURCE_STABLE | Flags::NAT;
+        let mut flags = packet.flags.intersection(kept)
+            | Flags::RESOLUTION_AUTHORITATIVE
+            | Flags::RESOLUTION_DESTINATION_STABLE;
+        if answer.unique {
+            flags = flags | Flags::RESOLUTION_UNIQUE;
+        }
+        let cie = Cie {
+            prefix_length: answer.prefix.prefix_len(),
+            mtu: answer.mtu,
+            holding_time: answer.holding,
+            ..Cie::binding(answer.nbma, answer.protocol)
+        };
+        let Some(mut reply) = packet.into_reply() else { return };
+        reply.flags = flags;
+        if let Some(clients) = reply.body.clients_mut() {
+            clients.cies = vec![cie];
+        }
+        self.sign_reply(&mut reply);
+        if reply.records(ExtensionKind::NAT_ADDRESS).is_some() {
+            let seen = answer.public.map(|public| self.nat_cie(public, answer.protocol));
+            reply.set_extension(Value::NatAddress(seen.into_iter().collect()));
+        }
+        self.send(cx, source, reply);
+    }
+
+    /// Learns where the requester is from its request. It says for how long that may be believed; without the S bit
+    /// or the time, not at all (RFC 2332 5.2.1). And only if a peer brought the request: anyone can claim to be
+    /// anyone, and without the shared password nothing else speaks for a stranger.
+    fn cache_requester(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: IpAddr,
+        requester: IpAddr,
+        origin: Origin,
+        packet: &Packet,
+    ) {
+        let trusted =
+            self.peers.contains(source) && source != origin.nbma || self.config.authentication.is_some();
+        let known = self.cache.get(&requester).is_some_and(|binding| binding.offer.nbma == origin.nbma);
+        let cie = packet.body.clients().and_then(|clients| clients.cies.first());
+        let Some(cie) = cie.filter(|cie| cie.holding_time > 0) else { return };
+        if !packet.flags.contains(Flags::RESOLUTION_SOURCE_STABLE)
+            || !(trusted || known)
+            || !self.config.resolve
+            || !self.is_client_address(requester)
+        {
+            return;
+        }
+        let holding = Duration::from_secs(u64::from(cie.holding_time));
+        let offer = Offer {
+            claimed: origin.claimed,
+            mtu: cie.mtu,
+            implicit: true,
+            ..Offer::new(Kind::Cached, origin.nbma, Some(holding))
+        };
+        self.install(cx, requester, offer);
+    }
+
+    /// Answers a Resolution Request with a refusal.
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet, code: CieCode) {
+        let Some(mut reply) = packet.into_reply() else { return };
+        let cie = Cie { code, mtu: self.config.mtu, ..Cie::default() };
+        if let Body::ResolutionReply(clients) = &mut reply.body {
+            clients.cies = vec![cie];
+        }
+        self.sign_reply(&mut reply);
+        self.send(cx, source, reply);
+    }
+}

@@ -1,0 +1,78 @@
+//! Bounds on how often something is done.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::Time;
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    /// Thousandths of tokens that were taken and have not come back yet.
+    used: u64,
+    at: Time,
+}
+
+impl Bucket {
+    /// Takes a token. `rate` come back in a second; at most `burst` can be taken at once.
+    pub(super) fn take(&mut self, now: Time, rate: u64, burst: u64) -> bool {
+        let millis = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
+        // `at` moves by whole milliseconds only, so that frequent calls lose nothing to rounding.
+        self.at = self.at + std::time::Duration::from_millis(millis);
+        self.used = self.used.saturating_sub(millis.saturating_mul(rate));
+        if self.used + 1000 > burst.saturating_mul(1000) {
+            return false;
+        }
+        self.used += 1000;
+        true
+    }
+}
+
+/// Buckets of sources that are not peers.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(BTreeMap<IpAddr, Bucket>);
+
+impl Strangers {
+    /// Sources that are told apart.
+    const MOST: usize = 8192;
+
+    /// Takes a token of a source's bucket.
+    pub(super) fn take(&mut self, source: IpAddr, now: Time, rate: u64, burst: u64) -> bool {
+        // Forged sources can fill the table at will. Forgetting all of them costs nothing then: the bucket of
+        // everyone together still holds.
+        if self.0.len() >= Self::MOST && !self.0.contains_key(&source) {
+            self.0.clear();
+        }
+        self.0.entry(source).or_default().take(now, rate, burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_then_its_rate() {
+        let mut bucket = Bucket::default();
+        let taken = (0..50).filter(|_| bucket.take(at(0), 10, 20)).count();
+        assert_eq!(taken, 20);
+        assert!(!bucket.take(at(99), 10, 20));
+        assert!(bucket.take(at(100), 10, 20));
+        assert!(!bucket.take(at(101), 10, 20));
+        assert_eq!((0..50).filter(|_| bucket.take(at(600_000), 10, 20)).count(), 20);
+    }
+
+    #[test]
+    fn one_stranger_does_not_use_up_anothers_tokens() {
+        let mut strangers = Strangers::default();
+        let source = |n: u8| IpAddr::from([192, 0, 2, n]);
+        assert!(strangers.take(source(1), at(0), 1, 1));
+        assert!(!strangers.take(source(1), at(0), 1, 1));
+        assert!(strangers.take(source(2), at(0), 1, 1));
+    }
+}

@@ -1,0 +1,106 @@
+//! Packets of ours: what all of them have in common, in the form Cisco gives it.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    Action, Fault,
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{
+    Authentication, Body, Cie, ErrorCode, ErrorIndication, ExtensionKind, Flags, IpFamily, Packet, Value,
+};
+
+/// A time as the packet has it: whole seconds, at least one.
+pub(super) fn seconds(span: Duration) -> u16 {
+    u16::try_from(span.as_secs()).unwrap_or(u16::MAX).max(1)
+}
+
+impl Tunnel {
+    /// An entry that says where we are: in records, as responder, and in requests without the addresses.
+    pub(super) fn own_cie(&self) -> Cie {
+        Cie {
+            prefix_length: self.host_prefix(),
+            mtu: self.config.mtu,
+            holding_time: seconds(self.config.holding_time),
+            ..Cie::binding(self.config.nbma, self.address())
+        }
+    }
+
+    /// An entry for the NAT address extension.
+    pub(super) fn nat_cie(&self, nbma: IpAddr, protocol: IpAddr) -> Cie {
+        Cie { holding_time: 0, ..Cie { nbma: Some(nbma), protocol: Some(protocol), ..self.own_cie() } }
+    }
+
+    /// Length of a host's prefix. We say 32, as Cisco does today, where RFC 2332 wants 255 for a unique address:
+    /// both are understood by all, but OpenNHRP compares the number when a purge comes for it.
+    pub(super) fn host_prefix(&self) -> u8 {
+        IpFamily::of(self.address()).host_prefix()
+    }
+
+    /// A request of ours with the extensions that Cisco's requests have.
+    pub(super) fn request(&self, destination: IpAddr, body: Body, flags: Flags, nat: Vec<Cie>) -> Packet {
+        Packet::new(self.config.nbma, self.address(), destination, body)
+            .with_flags(flags)
+            .with_extension(Value::ResponderAddress(Vec::new()))
+            .with_extension(Value::ForwardTransit(Vec::new()))
+            .with_extension(Value::ReverseTransit(Vec::new()))
+            .with_extension(Value::NatAddress(nat))
+    }
+
+    /// Fills in what every reply of ours to a request has: who answers, and nothing of the asker's own.
+    pub(super) fn sign_reply(&self, reply: &mut Packet) {
+        if let Some(responder) = reply.records_mut(ExtensionKind::RESPONDER_ADDRESS) {
+            *responder = vec![self.own_cie()];
+        }
+        if let Some(extensions) = &mut reply.extensions {
+            extensions.remove(ExtensionKind::AUTHENTICATION);
+        }
+    }
+
+    /// Sends a packet, with our password if we have one.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, to: IpAddr, mut packet: Packet) {
+        if let Some(secret) = &self.config.authentication {
+            packet.set_extension(Value::Authentication(Authentication::clear_text(secret.expose())));
+        }
+        self.send_as_is(cx, to, &packet);
+    }
+
+    fn send_as_is(&mut self, cx: &mut Context<'_>, to: IpAddr, packet: &Packet) {
+        let mut bytes = Vec::with_capacity(160);
+        if packet.encode(&mut bytes).is_err() {
+            self.counters.count(Fault::Encode);
+            return;
+        }
+        self.counters.count_sent(packet.kind());
+        cx.out.push(Action::Send { tunnel: self.config.id, to, bytes });
+    }
+
+    /// Answers a packet with an Error Indication: never one about an error, few a second (RFC 2332 5.2.7).
+    pub(super) fn send_error(&mut self, cx: &mut Context<'_>, to: IpAddr, about: &Packet, code: ErrorCode) {
+        /// Longest offending packet to send back; more does not help to find the fault.
+        const LONGEST: usize = 512;
+
+        let Some(destination) = about.source_protocol else { return };
+        if matches!(about.body, Body::ErrorIndication(_)) {
+            return;
+        }
+        if !self.errors.take(cx.now, 10, 20) {
+            self.counters.count(Fault::ErrorSuppressed);
+            return;
+        }
+        let mut bytes = Vec::new();
+        if about.encode(&mut bytes).is_err() {
+            self.counters.count(Fault::Encode);
+            return;
+        }
+        bytes.truncate(LONGEST);
+        let body = Body::ErrorIndication(ErrorIndication::new(code, 0, &bytes));
+        let packet = Packet::new(self.config.nbma, self.address(), destination, body);
+        if code == ErrorCode::AUTHENTICATION_FAILURE {
+            // Whoever does not know the password is not told it.
+            self.send_as_is(cx, to, &packet);
+        } else {
+            self.send(cx, to, packet);
+        }
+    }
+}

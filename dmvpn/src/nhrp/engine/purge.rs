@@ -1,0 +1,237 @@
+//! Purges: taking back what was said (RFC 2332 5.2.5, 5.2.6).
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{
+    EventKind, Fault, NhsState, Reason, Time,
+    cache::Kind,
+    peers::User,
+    timers::Subject,
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{Body, Cie, Clients, ExtensionKind, Flags, IpFamily, Packet};
+
+/// Purge Requests that wait for their reply.
+#[derive(Debug, Default)]
+pub(super) struct Purges(BTreeMap<u32, Pending>);
+
+#[derive(Debug)]
+struct Pending {
+    to: IpAddr,
+    packet: Packet,
+    repeats: u32,
+    next: Time,
+}
+
+impl Purges {
+    /// Purges that are repeated until they are answered; more are sent once.
+    const MOST: usize = 4096;
+    /// How often a purge is repeated, after 1, 2 and 4 seconds.
+    const REPEATS: u32 = 3;
+}
+
+impl Tunnel {
+    /// A Purge Request for us came.
+    pub(super) fn purge_request(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet) {
+        let Body::PurgeRequest(clients) = &packet.body else { return };
+        let by_server = self.is_server(source);
+        for cie in &clients.cies {
+            let Some(protocol) = cie.protocol.or(packet.source_protocol) else { continue };
+            let family = IpFamily::of(protocol);
+            let prefix = cie.prefix(family).and_then(|length| IpNet::new(protocol, length).ok());
+            let Some(prefix) = prefix.map(|prefix| prefix.trunc()) else { continue };
+            let mut matched = false;
+            if prefix.prefix_len() == family.host_prefix() {
+                matched = self.purge_binding(cx, source, by_server, protocol, cie, clients.request_id);
+            }
+            matched |= self.purge_shortcuts(cx, source, by_server, prefix);
+            if !matched {
+                self.counters.count(Fault::PurgeRefused);
+            }
+        }
+        if packet.flags.contains(Flags::PURGE_NO_REPLY) {
+            return;
+        }
+        // The reply comes even if there was nothing to forget: then it is forgotten all the same.
+        let Some(mut reply) = packet.into_reply() else { return };
+        if let Some(extensions) = &mut reply.extensions {
+            extensions.remove(ExtensionKind::AUTHENTICATION);
+        }
+        self.send(cx, source, reply);
+    }
+
+    /// Takes an entry back, if the purge comes from its owner, from somebody who knows the registration's id, or
+    /// from a server of ours. Whether it did.
+    fn purge_binding(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: IpAddr,
+        by_server: bool,
+        protocol: IpAddr,
+        cie: &Cie,
+        request_id: u32,
+    ) -> bool {
+        let Some(binding) = self.cache.get(&protocol) else { return false };
+        let (kind, nbma) = (binding.offer.kind, binding.offer.nbma);
+        let registered = kind == Kind::Registered;
+        let knows_id = registered && binding.offer.request_id == request_id;
+        // An NBMA address in the purge narrows it to the binding with that address.
+        let other = cie.nbma.is_some_and(|named| named != nbma && named != binding.offer.claimed);
+        let removable = matches!(kind, Kind::Adopted | Kind::Cached | Kind::Registered);
+        if other || !removable || !(source == nbma || knows_id || by_server) {
+            return false;
+        }
+        if registered {
+            self.remove(cx, protocol);
+            self.report(cx, EventKind::Deregistered { protocol, nbma });
+            self.purge_requesters(cx, IpNet::from(protocol));
+        } else {
+            self.fall_back(cx, protocol);
+        }
+        true
+    }
+
+    /// Takes back the shortcuts that a purge of `prefix` touches, if it comes from their egress or a server.
+    fn purge_shortcuts(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: IpAddr,
+        by_server: bool,
+        prefix: IpNet,
+    ) -> bool {
+        let may = |tunnel: &Self, via: IpAddr| {
+            by_server || tunnel.cache.get(&via).is_some_and(|binding| binding.offer.nbma == source)
+        };
+        let mut touched: Vec<_> =
+            self.shortcuts.within(prefix).map(|(held, shortcut)| (held, shortcut.via)).collect();
+        // One that is wider than what is purged is not true any more either.
+        if let Some((held, shortcut)) = self.shortcuts.covering(prefix.addr())
+            && held.contains(&prefix)
+            && held != prefix
+        {
+            touched.push((held, shortcut.via));
+        }
+        let mut matched = false;
+        for (held, via) in touched {
+            if may(self, via) {
+                self.remove_shortcut(cx, held, Reason::Purged);
+                self.purge_requesters(cx, held);
+                matched = true;
+            }
+        }
+        matched
+    }
+
+    /// A Purge Reply for us came.
+    pub(super) fn purge_reply(&mut self, packet: &Packet) {
+        let Some(clients) = packet.body.clients() else { return };
+        if self.purges.0.remove(&clients.request_id).is_some() {
+            self.timers.clear(Subject::Purge(clients.request_id));
+        } else {
+            self.counters.count(Fault::UnexpectedReply);
+        }
+    }
+
+    /// Tells those who were told about a prefix that it is not true any more.
+    pub(super) fn purge_requesters(&mut self, cx: &mut Context<'_>, prefix: IpNet) {
+        for (requester, nbma) in self.requesters.of(prefix) {
+            self.send_purge(cx, prefix, requester, nbma, false);
+            self.forget_requester(cx, prefix, requester);
+        }
+    }
+
+    /// The same for everything anybody was told, because we are somewhere else now. The server brings it: they would
+    /// not take it from an address they do not know us by.
+    pub(super) fn purge_all_requesters(&mut self, cx: &mut Context<'_>) {
+        let server = self.relay(None);
+        for prefix in self.requesters.prefixes() {
+            for (requester, nbma) in self.requesters.of(prefix) {
+                self.send_purge(cx, prefix, requester, server.unwrap_or(nbma), false);
+                self.forget_requester(cx, prefix, requester);
+            }
+        }
+    }
+
+    /// Sends a Purge Request to who was told. Unless it is the last word, it is repeated until answered.
+    fn send_purge(
+        &mut self,
+        cx: &mut Context<'_>,
+        prefix: IpNet,
+        requester: IpAddr,
+        to: IpAddr,
+        last_word: bool,
+    ) {
+        let mut request_id = self.random.id();
+        while self.purges.0.contains_key(&request_id) {
+            request_id = request_id.wrapping_add(1);
+        }
+        let cie = Cie { prefix_length: prefix.prefix_len(), protocol: Some(prefix.addr()), ..Cie::default() };
+        let body = Body::PurgeRequest(Clients { request_id, cies: vec![cie] });
+        let once = last_word || self.purges.0.len() >= Purges::MOST;
+        let flags = if once { Flags::PURGE_NO_REPLY } else { Flags::default() };
+        let packet = self.request(requester, body, flags, Vec::new());
+        if !once {
+            let next = cx.now + Duration::from_secs(1);
+            self.timers.set(Subject::Purge(request_id), next);
+            self.purges.0.insert(request_id, Pending { to, packet: packet.clone(), repeats: 0, next });
+        }
+        self.send(cx, to, packet);
+    }
+
+    /// The timer of a purge fired: repeat it or give up.
+    pub(super) fn purge_due(&mut self, cx: &mut Context<'_>, id: u32) {
+        let Some(pending) = self.purges.0.get_mut(&id) else { return };
+        if pending.next > cx.now {
+            let next = pending.next;
+            return self.timers.set(Subject::Purge(id), next);
+        }
+        if pending.repeats == Purges::REPEATS {
+            self.purges.0.remove(&id);
+            return;
+        }
+        pending.repeats += 1;
+        pending.next = cx.now + Duration::from_secs(1 << pending.repeats);
+        let (to, packet, next) = (pending.to, pending.packet.clone(), pending.next);
+        self.timers.set(Subject::Purge(id), next);
+        self.send(cx, to, packet);
+    }
+
+    /// The agent stops: everyone is told, then everything is taken down, routes first.
+    pub(super) fn shut_down(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.servers.len() {
+            if self.servers[index].state == NhsState::Up {
+                self.purge_own_registration(cx, index);
+            }
+        }
+        for prefix in self.requesters.prefixes() {
+            for (requester, nbma) in self.requesters.of(prefix) {
+                self.send_purge(cx, prefix, requester, nbma, true);
+            }
+        }
+        let shortcuts: Vec<_> = self.shortcuts.iter().map(|(prefix, _)| prefix).collect();
+        for prefix in shortcuts {
+            self.remove_shortcut(cx, prefix, Reason::Shutdown);
+        }
+        let entries: Vec<_> = self.cache.keys().copied().collect();
+        for protocol in entries {
+            self.remove(cx, protocol);
+        }
+        for prefix in self.requesters.prefixes() {
+            for (requester, _) in self.requesters.of(prefix) {
+                self.forget_requester(cx, prefix, requester);
+            }
+        }
+        for index in 0..self.servers.len() {
+            self.peers.release(self.servers[index].config.nbma, User::Server(index), cx.out);
+        }
+        for nbma in self.config.multicast.fixed.clone() {
+            self.peers.release(nbma, User::Multicast, cx.out);
+        }
+        self.purges = Purges::default();
+        self.drop_resolutions();
+        self.negatives.clear();
+        self.timers.clear_all();
+    }
+}

@@ -1,0 +1,219 @@
+//! From the bytes of a packet to what acts on it.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    EventKind, Fault, Route, TunnelId,
+    transit::{Way, station, towards, unknown_compulsory},
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{Body, ErrorCode, ErrorIndication, IpFamily, Packet, PacketKind};
+
+/// A packet arrived on a tunnel.
+pub(super) fn packet(
+    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    cx: &mut Context<'_>,
+    id: TunnelId,
+    source: IpAddr,
+    bytes: &[u8],
+) {
+    let Some(tunnel) = tunnels.get_mut(&id) else { return };
+    let Some(packet) = tunnel.admit(cx, source, bytes) else { return };
+    let Some(destination) = towards(&packet) else { return };
+    if packet.kind() == PacketKind::RegistrationRequest && tunnel.registration_is_ours(&packet) {
+        return tunnel.act(cx, source, packet, None);
+    }
+    if packet.kind() == PacketKind::ResolutionRequest
+        && tunnel.can_answer_for(destination)
+        && unknown_compulsory(&packet).is_none()
+    {
+        return tunnel.answer_for_client(cx, source, packet);
+    }
+    match tunnel.way(cx, destination) {
+        Way::Here { prefix } => match &packet.body {
+            Body::TrafficIndication(indication) => {
+                if let Some(destination) = tunnel.indicated(source, indication) {
+                    follow_indication(tunnels, cx, id, destination);
+                }
+            }
+            _ => tunnel.act(cx, source, packet, prefix),
+        },
+        Way::Peer { nbma } => pass_on(tunnels, cx, id, source, packet, (id, nbma)),
+        Way::Route { tunnel: egress, next_hop } => {
+            // Not back to where it came from, unless that is another tunnel.
+            let exclude = (egress == id).then_some(source);
+            match tunnels.get(&egress).and_then(|tunnel| tunnel.next_peer(next_hop, exclude)) {
+                Some(nbma) => pass_on(tunnels, cx, id, source, packet, (egress, nbma)),
+                None => stuck(tunnels, cx, id, source, packet),
+            }
+        }
+        Way::Nowhere => stuck(tunnels, cx, id, source, packet),
+    }
+}
+
+/// Sends a packet on by `egress`: a tunnel and an NBMA address.
+fn pass_on(
+    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    cx: &mut Context<'_>,
+    id: TunnelId,
+    source: IpAddr,
+    packet: Packet,
+    egress: (TunnelId, IpAddr),
+) {
+    let (egress, nbma) = egress;
+    let Some(tunnel) = tunnels.get_mut(&id) else { return };
+    if !tunnel.may_pass(cx, source, &packet) {
+        return;
+    }
+    if towards(&packet) == packet.source_protocol && towards(&packet) == packet.destination_protocol {
+        // Somebody asks where itself is.
+        return tunnel.unreachable(cx, source, packet);
+    }
+    let station = station(&packet);
+    let nat = station.and_then(|station| tunnel.nat_of(station));
+    if let Some(tunnel) = tunnels.get_mut(&egress) {
+        let nat = nat.or_else(|| station.and_then(|station| tunnel.nat_of(station)));
+        tunnel.send_on(cx, nbma, packet, nat);
+    }
+}
+
+fn stuck(
+    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    cx: &mut Context<'_>,
+    id: TunnelId,
+    source: IpAddr,
+    packet: Packet,
+) {
+    if let Some(tunnel) = tunnels.get_mut(&id) {
+        tunnel.unreachable(cx, source, packet);
+    }
+}
+
+/// Traffic to `destination` went the long way: look for a shortcut in the tunnel that our route takes, if that is one
+/// of the same network. A destination that is here, or nowhere, needs none.
+fn follow_indication(
+    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    cx: &mut Context<'_>,
+    id: TunnelId,
+    destination: IpAddr,
+) {
+    if let Route::Tunnel { tunnel: egress, next_hop, .. } = cx.environment.route(destination)
+        && cx.networks.get(&egress) == cx.networks.get(&id)
+        && let Some(tunnel) = tunnels.get_mut(&egress)
+    {
+        tunnel.want_shortcut(cx, destination, next_hop);
+    } else if let Some(tunnel) = tunnels.get_mut(&id) {
+        tunnel.counters.count(Fault::IndicationIgnored);
+    }
+}
+
+impl Tunnel {
+    /// Reads a packet, unless there are too many of them or it is not for this network.
+    fn admit(&mut self, cx: &mut Context<'_>, source: IpAddr, bytes: &[u8]) -> Option<Packet> {
+        if !self.has_token(cx, source) {
+            return None;
+        }
+        let Ok(packet) = Packet::decode(bytes) else {
+            self.counters.count(Fault::Malformed);
+            return None;
+        };
+        self.counters.count_received(packet.kind());
+        let family = IpFamily::of(self.address());
+        let nbma_family = IpFamily::of(self.config.nbma);
+        let complete = packet.source_protocol.is_some() && packet.destination_protocol.is_some();
+        if packet.protocol.family() != family || packet.nbma_family != nbma_family || !complete {
+            self.counters.count(Fault::AddressFamily);
+            return None;
+        }
+        if source == self.config.nbma {
+            self.counters.count(Fault::Loop);
+            return None;
+        }
+        if !self.is_authentic(&packet) {
+            self.counters.count(Fault::Authentication);
+            self.report_bounded(cx, EventKind::AuthenticationFailed { source });
+            self.send_error(cx, source, &packet, ErrorCode::AUTHENTICATION_FAILURE);
+            return None;
+        }
+        Some(packet)
+    }
+
+    /// Whether the limits let one more packet of this source in.
+    fn has_token(&mut self, cx: &Context<'_>, source: IpAddr) -> bool {
+        let rate = u64::from(self.config.limits.packets_per_source);
+        let peers = self.peers.len() as u64;
+        let everyone = u64::from(self.config.limits.packets_total) + rate.saturating_mul(peers);
+        let from_source = match self.peers.get_mut(source) {
+            Some(peer) => {
+                // Behind one NAT address there may be many clients.
+                let rate = rate.saturating_mul(peer.registrations.max(1) as u64);
+                peer.bucket.take(cx.now, rate, rate.saturating_mul(3))
+            }
+            None => self.strangers.take(source, cx.now, rate, rate.saturating_mul(3)),
+        };
+        if !from_source {
+            self.counters.count(Fault::SourceRate);
+            return false;
+        }
+        if !self.everyone.take(cx.now, everyone, everyone) {
+            self.counters.count(Fault::TotalRate);
+            return false;
+        }
+        true
+    }
+
+    /// Whether a packet has our password, if we have one. A report that our own password is wrong comes without:
+    /// the one who sends it does not know ours, or would not tell his.
+    fn is_authentic(&self, packet: &Packet) -> bool {
+        let Some(secret) = &self.config.authentication else { return true };
+        if let Body::ErrorIndication(error) = &packet.body
+            && error.code == ErrorCode::AUTHENTICATION_FAILURE
+        {
+            return true;
+        }
+        let password = packet.authentication().and_then(|authentication| authentication.password());
+        password.is_some_and(|password| secret.matches(password))
+    }
+
+    /// Acts on a packet that is for us, or whose destination leaves the network here by a route for `covering`.
+    fn act(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet, covering: Option<IpNet>) {
+        if unknown_compulsory(&packet).is_some() {
+            self.counters.count(Fault::UnknownExtension);
+            return self.send_error(cx, source, &packet, ErrorCode::UNRECOGNIZED_EXTENSION);
+        }
+        match &packet.body {
+            Body::ResolutionRequest(_) => self.answer_for_us(cx, source, packet, covering),
+            // For everything else the destination has to be us.
+            _ if covering.is_some() => self.unreachable(cx, source, packet),
+            Body::ResolutionReply(_) => self.resolution_reply(cx, source, &packet),
+            Body::RegistrationRequest(_) => self.registration_request(cx, source, packet),
+            Body::RegistrationReply(_) => self.registration_reply(cx, source, &packet),
+            Body::PurgeRequest(_) => self.purge_request(cx, source, packet),
+            Body::PurgeReply(_) => self.purge_reply(&packet),
+            Body::ErrorIndication(error) => self.error_indication(cx, source, error),
+            Body::TrafficIndication(_) => {}
+        }
+    }
+
+    /// A peer found fault with a packet of ours. If it was a Resolution Request, that has failed.
+    fn error_indication(&mut self, cx: &mut Context<'_>, source: IpAddr, error: &ErrorIndication) {
+        self.counters.count(Fault::ErrorReceived);
+        self.report_bounded(cx, EventKind::ErrorReceived { source, code: error.code });
+        if let Some(id) = resolution_id(&error.packet)
+            && self.peers.contains(source)
+        {
+            self.resolution_error(cx, id);
+        }
+    }
+}
+
+/// Request id of the Resolution Request an error is about, which may have been cut.
+fn resolution_id(head: &[u8]) -> Option<u32> {
+    const KIND: usize = 17;
+    const REQUEST_ID: std::ops::Range<usize> = 24..28;
+
+    let id = u32::from_be_bytes(head.get(REQUEST_ID)?.try_into().ok()?);
+    (head[KIND] == PacketKind::ResolutionRequest as u8).then_some(id)
+}

@@ -1,0 +1,101 @@
+//! Whom we told where something is. They may send to us for it, so they are peers; and they have to be told when it
+//! is not true any more (RFC 2332 5.2.5).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+use super::{
+    Table, Time,
+    peers::User,
+    timers::Subject,
+    tunnel::{Context, Tunnel},
+};
+
+/// What they may send after we stopped to vouch for it: packets on their way, and clocks that differ.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Who was told about what.
+#[derive(Debug, Default)]
+pub(super) struct Requesters {
+    by_prefix: BTreeMap<(IpNet, IpAddr), Requester>,
+}
+
+#[derive(Debug)]
+pub(super) struct Requester {
+    pub(super) nbma: IpAddr,
+    pub(super) expires: Time,
+}
+
+impl Requesters {
+    /// Those who were told about exactly this prefix.
+    pub(super) fn of(&self, prefix: IpNet) -> Vec<(IpAddr, IpAddr)> {
+        let lowest = match prefix {
+            IpNet::V4(_) => IpAddr::from([0; 4]),
+            IpNet::V6(_) => IpAddr::from([0; 16]),
+        };
+        self.by_prefix
+            .range((prefix, lowest)..)
+            .take_while(|((told, _), _)| *told == prefix)
+            .map(|(&(_, requester), record)| (requester, record.nbma))
+            .collect()
+    }
+
+    /// Every prefix somebody was told about.
+    pub(super) fn prefixes(&self) -> BTreeSet<IpNet> {
+        self.by_prefix.keys().map(|&(prefix, _)| prefix).collect()
+    }
+}
+
+impl Tunnel {
+    /// Remembers that `requester` was told about `prefix` for `holding`. False when there is no room: then it must
+    /// not be told.
+    pub(super) fn remember_requester(
+        &mut self,
+        cx: &mut Context<'_>,
+        prefix: IpNet,
+        requester: IpAddr,
+        nbma: IpAddr,
+        holding: Duration,
+    ) -> bool {
+        let key = (prefix, requester);
+        let expires = cx.now + holding + GRACE;
+        let known = self.requesters.by_prefix.get(&key).map(|record| record.nbma);
+        if known.is_none() && self.requesters.by_prefix.len() >= self.config.limits.requesters {
+            self.table_full(cx, Table::Requesters);
+            return false;
+        }
+        let user = User::Requester(prefix, requester);
+        if known != Some(nbma) {
+            self.peers.hold(nbma, user, cx.now, cx.out);
+            if let Some(before) = known {
+                self.peers.release(before, user, cx.out);
+            }
+        }
+        self.requesters.by_prefix.insert(key, Requester { nbma, expires });
+        self.timers.set(Subject::Requester(prefix, requester), expires);
+        true
+    }
+
+    /// Forgets that somebody was told.
+    pub(super) fn forget_requester(&mut self, cx: &mut Context<'_>, prefix: IpNet, requester: IpAddr) {
+        if let Some(record) = self.requesters.by_prefix.remove(&(prefix, requester)) {
+            self.timers.clear(Subject::Requester(prefix, requester));
+            self.peers.release(record.nbma, User::Requester(prefix, requester), cx.out);
+        }
+    }
+
+    /// The timer of an answer fired.
+    pub(super) fn requester_due(&mut self, cx: &mut Context<'_>, prefix: IpNet, requester: IpAddr) {
+        let Some(record) = self.requesters.by_prefix.get(&(prefix, requester)) else { return };
+        if record.expires <= cx.now {
+            self.forget_requester(cx, prefix, requester);
+        } else {
+            self.timers.set(Subject::Requester(prefix, requester), record.expires);
+        }
+    }
+}

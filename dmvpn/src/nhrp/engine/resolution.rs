@@ -1,0 +1,350 @@
+//! Resolution Requests of ours and what comes back (RFC 2332 5.2.1, 5.2.2).
+//!
+//! A next hop without an entry is relayed by the server at once and asked for at the same time, so nothing waits and
+//! nothing is lost. The answer moves the neighbour entry to the direct address.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use super::{
+    Action, EventKind, Fault, Route, Table, Time,
+    cache::{Installed, Kind, Offer},
+    timers::Subject,
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{Body, Cie, CieCode, Clients, ExtensionKind, Flags, IpFamily, Packet};
+
+/// Seconds to wait after the request and after each repetition; after the last one we give up. FRR's numbers.
+const PATIENCE: [u64; 7] = [1, 2, 4, 7, 7, 7, 2];
+
+/// Resolutions that wait for their answer.
+#[derive(Debug, Default)]
+pub(super) struct Resolutions {
+    by_destination: BTreeMap<IpAddr, Resolution>,
+    by_id: BTreeMap<u32, IpAddr>,
+}
+
+/// Why an address is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It is a next hop on the link (Phase 2).
+    NextHop,
+    /// Traffic for it should take a shortcut (Phase 3).
+    Shortcut,
+}
+
+#[derive(Debug)]
+struct Resolution {
+    id: u32,
+    purpose: Purpose,
+    started: Time,
+    /// Requests sent.
+    attempts: usize,
+    next: Time,
+    /// Whom we asked last.
+    asked: IpAddr,
+}
+
+/// What a Resolution Reply says, checked.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) prefix_length: u8,
+    pub(super) protocol: IpAddr,
+    pub(super) nbma: IpAddr,
+    pub(super) claimed: IpAddr,
+    pub(super) holding: Duration,
+    pub(super) mtu: u16,
+    pub(super) unique: bool,
+}
+
+impl Resolved {
+    pub(super) const fn offer(&self) -> Offer {
+        Offer {
+            claimed: self.claimed,
+            unique: self.unique,
+            mtu: self.mtu,
+            ..Offer::new(Kind::Cached, self.nbma, Some(self.holding))
+        }
+    }
+}
+
+impl Resolutions {
+    pub(super) fn contains(&self, destination: IpAddr) -> bool {
+        self.by_destination.contains_key(&destination)
+    }
+
+    /// Destinations of pending shortcuts and when they were first asked for.
+    pub(super) fn shortcuts(&self) -> impl Iterator<Item = (IpAddr, Time)> + '_ {
+        self.by_destination
+            .iter()
+            .filter(|(_, resolution)| resolution.purpose == Purpose::Shortcut)
+            .map(|(&destination, resolution)| (destination, resolution.started))
+    }
+
+    fn remove(&mut self, destination: IpAddr) -> Option<Resolution> {
+        let resolution = self.by_destination.remove(&destination)?;
+        self.by_id.remove(&resolution.id);
+        Some(resolution)
+    }
+}
+
+impl Tunnel {
+    /// The kernel wants to send to a next hop that has no neighbour entry.
+    pub(super) fn unknown_next_hop(&mut self, cx: &mut Context<'_>, next_hop: IpAddr) {
+        if IpFamily::of(next_hop) != IpFamily::of(self.address()) || self.is_own(next_hop) {
+            return;
+        }
+        if let Some(binding) = self.cache.get(&next_hop) {
+            // The entry got lost in the kernel, or the question crossed our answer.
+            let (tunnel, nbma) = (self.config.id, binding.offer.nbma);
+            return cx.out.push(Action::SetNeighbour { tunnel, protocol: next_hop, nbma });
+        }
+        if self.negatives.contains_key(&next_hop) || !self.is_client_address(next_hop) {
+            return;
+        }
+        let Some(server) = self.relay(None) else {
+            // A hub knows its clients; there is nobody to ask.
+            return self.cache_negative(cx, next_hop);
+        };
+        let time =
+            if self.config.resolve { self.config.policy.negative_time } else { self.config.holding_time };
+        if self.install(cx, next_hop, Offer::new(Kind::Relay, server, Some(time))) != Installed::Full
+            && self.config.resolve
+        {
+            self.resolve_next_hop(cx, next_hop);
+        }
+    }
+
+    /// Asks where a next hop is.
+    pub(super) fn resolve_next_hop(&mut self, cx: &mut Context<'_>, next_hop: IpAddr) {
+        self.resolve(cx, next_hop, Purpose::NextHop);
+    }
+
+    /// Asks where an address is, unless it is being asked for already.
+    pub(super) fn resolve(&mut self, cx: &mut Context<'_>, destination: IpAddr, purpose: Purpose) {
+        if self.resolutions.contains(destination) {
+            return;
+        }
+        if self.resolutions.by_destination.len() >= self.config.limits.pending_resolutions {
+            return self.table_full(cx, Table::Resolutions);
+        }
+        let mut id = self.random.id();
+        while self.resolutions.by_id.contains_key(&id) {
+            id = id.wrapping_add(1);
+        }
+        let resolution =
+            Resolution { id, purpose, started: cx.now, attempts: 0, next: cx.now, asked: self.config.nbma };
+        self.resolutions.by_id.insert(id, destination);
+        self.resolutions.by_destination.insert(destination, resolution);
+        self.ask(cx, destination);
+    }
+
+    /// Sends the request, for the first time or again.
+    fn ask(&mut self, cx: &mut Context<'_>, destination: IpAddr) {
+        let Some(&Resolution { id, purpose, attempts, .. }) =
+            self.resolutions.by_destination.get(&destination)
+        else {
+            return;
+        };
+        let (Some(&patience), Some(server)) =
+            (PATIENCE.get(attempts), self.whom_to_ask(cx, destination, purpose))
+        else {
+            return self.resolution_failed(cx, destination);
+        };
+        let next = cx.now + Duration::from_secs(patience);
+        if let Some(resolution) = self.resolutions.by_destination.get_mut(&destination) {
+            resolution.attempts += 1;
+            resolution.next = next;
+            resolution.asked = server;
+        }
+        self.timers.set(Subject::Resolution(destination), next);
+
+        // No prefix length: the answer may be as wide as it likes; we narrow it.
+        let cie = Cie { prefix_length: 0, nbma: None, protocol: None, ..self.own_cie() };
+        let body = Body::ResolutionRequest(Clients { request_id: id, cies: vec![cie] });
+        let flags = Flags::RESOLUTION_ROUTER
+            | Flags::RESOLUTION_AUTHORITATIVE
+            | Flags::RESOLUTION_SOURCE_STABLE
+            | Flags::NAT;
+        let nat = self.public().map(|public| self.nat_cie(public, self.address()));
+        let packet = self.request(destination, body, flags, nat.into_iter().collect());
+        self.send(cx, server, packet);
+    }
+
+    /// The server for a next hop; for a shortcut the node on the routed path, which is where the traffic goes now.
+    fn whom_to_ask(&self, cx: &Context<'_>, destination: IpAddr, purpose: Purpose) -> Option<IpAddr> {
+        if purpose == Purpose::Shortcut
+            && let Route::Tunnel { tunnel, next_hop, .. } = cx.environment.route(destination)
+            && tunnel == self.config.id
+            && let Some(binding) = self.cache.get(&next_hop)
+        {
+            return Some(binding.offer.nbma);
+        }
+        self.relay(None)
+    }
+
+    /// The timer of a resolution fired: ask again or give up.
+    pub(super) fn resolution_due(&mut self, cx: &mut Context<'_>, destination: IpAddr) {
+        let Some(resolution) = self.resolutions.by_destination.get(&destination) else { return };
+        if resolution.next <= cx.now {
+            self.ask(cx, destination);
+        } else {
+            self.timers.set(Subject::Resolution(destination), resolution.next);
+        }
+    }
+
+    /// Nobody answered, or with a refusal. What is installed stays until it expires; if nothing is, nobody is asked
+    /// again for a while.
+    fn resolution_failed(&mut self, cx: &mut Context<'_>, destination: IpAddr) {
+        if self.resolutions.remove(destination).is_none() {
+            return;
+        }
+        self.timers.clear(Subject::Resolution(destination));
+        self.counters.count(Fault::ResolutionFailed);
+        if let Some(binding) = self.cache.get_mut(&destination) {
+            if binding.offer.kind == Kind::Relay {
+                binding.failed = true;
+                let until = cx.now + self.config.policy.negative_time;
+                binding.expires = Some(until);
+                self.timers.set(Subject::Binding(destination), until);
+                self.report_bounded(cx, EventKind::Unresolved { destination });
+            }
+        } else if self.shortcuts.covering(destination).is_none() {
+            self.cache_negative(cx, destination);
+            self.report_bounded(cx, EventKind::Unresolved { destination });
+        }
+    }
+
+    /// Remembers not to ask for an address for a while.
+    pub(super) fn cache_negative(&mut self, cx: &mut Context<'_>, address: IpAddr) {
+        // No more than can be asked for in that time is worth remembering.
+        let most = self.config.limits.pending_resolutions.saturating_mul(4);
+        if self.negatives.len() < most {
+            let until = cx.now + self.config.policy.negative_time;
+            self.negatives.insert(address, until);
+            self.timers.set(Subject::Negative(address), until);
+        }
+    }
+
+    /// The timer of an unresolved address fired: it may be asked for again.
+    pub(super) fn negative_due(&mut self, cx: &mut Context<'_>, address: IpAddr) {
+        match self.negatives.get(&address) {
+            Some(&until) if until > cx.now => self.timers.set(Subject::Negative(address), until),
+            _ => {
+                self.negatives.remove(&address);
+            }
+        }
+    }
+
+    /// A Resolution Reply to a request of ours came.
+    pub(super) fn resolution_reply(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) {
+        let Body::ResolutionReply(clients) = &packet.body else { return };
+        let Some(&destination) = self.resolutions.by_id.get(&clients.request_id) else {
+            return self.counters.count(Fault::UnexpectedReply);
+        };
+        if packet.destination_protocol.is_some_and(|named| named != destination) {
+            return self.counters.count(Fault::UnexpectedReply);
+        }
+        // The best entry: the first of those with the highest preference.
+        let mut best: Option<&Cie> = None;
+        for cie in clients.cies.iter().filter(|cie| cie.code == CieCode::SUCCESS) {
+            if best.is_none_or(|best| cie.preference > best.preference) {
+                best = Some(cie);
+            }
+        }
+        let Some(cie) = best else {
+            return self.resolution_refused(cx, destination);
+        };
+        let Some(resolved) = self.check_reply(source, destination, cie, packet) else {
+            return self.counters.count(Fault::UnexpectedReply);
+        };
+        let Some(resolution) = self.resolutions.remove(destination) else { return };
+        self.timers.clear(Subject::Resolution(destination));
+        match resolution.purpose {
+            Purpose::NextHop => self.next_hop_resolved(cx, destination, &resolved),
+            Purpose::Shortcut => self.shortcut_resolved(cx, destination, &resolved),
+        }
+    }
+
+    /// Whether a reply can be true, and what it says.
+    fn check_reply(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        cie: &Cie,
+        packet: &Packet,
+    ) -> Option<Resolved> {
+        let protocol = cie.protocol.unwrap_or(destination);
+        let claimed = cie.nbma?;
+        let prefix_length = cie.prefix(IpFamily::of(destination))?;
+        let seen = packet.records(ExtensionKind::NAT_ADDRESS).into_iter().flatten();
+        let seen = seen.filter(|entry| entry.protocol == Some(protocol)).find_map(|entry| entry.nbma);
+        let reply_was_relayed =
+            packet.records(ExtensionKind::REVERSE_TRANSIT).is_some_and(|records| !records.is_empty());
+        let asked = self.resolutions.by_destination.get(&destination).map(|resolution| resolution.asked);
+        let nbma = match seen {
+            Some(seen) => seen,
+            // It came straight from the egress, which does not know that it is behind a NAT, or does not say so.
+            None if !reply_was_relayed && !self.peers.contains(source) && Some(source) != asked => source,
+            None => claimed,
+        };
+        // Whom we asked, somebody we know, or the one that the reply is about: nobody else has a say.
+        let from_expected = Some(source) == asked || self.peers.contains(source) || source == nbma;
+        let sane = IpFamily::of(nbma) == IpFamily::of(self.config.nbma)
+            && nbma != self.config.nbma
+            && claimed != self.config.nbma
+            && !is_group_or_unspecified(nbma)
+            && IpFamily::of(protocol) == IpFamily::of(destination)
+            && !self.is_own(protocol)
+            && cie.holding_time > 0;
+        (from_expected && sane).then(|| Resolved {
+            prefix_length,
+            protocol,
+            nbma,
+            claimed,
+            holding: Duration::from_secs(u64::from(cie.holding_time)),
+            mtu: cie.mtu,
+            unique: packet.flags.contains(Flags::RESOLUTION_UNIQUE),
+        })
+    }
+
+    fn next_hop_resolved(&mut self, cx: &mut Context<'_>, next_hop: IpAddr, resolved: &Resolved) {
+        let nbma = resolved.nbma;
+        match self.install(cx, next_hop, resolved.offer()) {
+            Installed::New | Installed::Moved { .. } => {
+                self.report(cx, EventKind::Resolved { protocol: next_hop, nbma });
+            }
+            Installed::Refreshed | Installed::Kept | Installed::Full => {}
+        }
+    }
+
+    /// The answer is that there is nothing, or that we may not know.
+    fn resolution_refused(&mut self, cx: &mut Context<'_>, destination: IpAddr) {
+        let next_hop = self.cache.get(&destination).map(|binding| binding.offer.kind);
+        self.resolution_failed(cx, destination);
+        if next_hop == Some(Kind::Cached) {
+            // It was there, and is not any more.
+            self.fall_back(cx, destination);
+        } else {
+            self.shortcut_refused(cx, destination);
+        }
+    }
+
+    /// A peer answered a Resolution Request of ours with an Error Indication.
+    pub(super) fn resolution_error(&mut self, cx: &mut Context<'_>, request_id: u32) {
+        if let Some(&destination) = self.resolutions.by_id.get(&request_id) {
+            self.resolution_refused(cx, destination);
+        }
+    }
+
+    /// Forgets everything that is asked for.
+    pub(super) fn drop_resolutions(&mut self) {
+        self.resolutions = Resolutions::default();
+    }
+}
+
+fn is_group_or_unspecified(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast(),
+    }
+}

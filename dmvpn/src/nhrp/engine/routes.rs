@@ -1,0 +1,70 @@
+//! What follows from a change of our own routes: answers of ours may be wrong, shortcuts may be.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    Reason, Route,
+    cache::Kind,
+    shortcut::{Source, sample},
+    timers::Subject,
+    tunnel::{Context, Tunnel},
+};
+
+/// A routing protocol changes many routes at once; look when it is done.
+const SETTLE: Duration = Duration::from_millis(200);
+
+impl Tunnel {
+    /// Routes of the kernel changed.
+    pub(super) fn routes_changed(&mut self, cx: &Context<'_>) {
+        self.timers.set(Subject::Routes, cx.now + SETTLE);
+    }
+
+    /// A moment has passed since routes changed.
+    pub(super) fn routes_settled(&mut self, cx: &mut Context<'_>) {
+        self.check_answers(cx);
+        self.check_shortcuts(cx);
+    }
+
+    /// Takes back what we told others if it does not leave the network here any more (RFC 2332 5.2.5).
+    fn check_answers(&mut self, cx: &mut Context<'_>) {
+        for prefix in self.requesters.prefixes() {
+            let host = prefix.addr();
+            let for_client = prefix.prefix_len() == prefix.max_prefix_len()
+                && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
+            if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {
+                self.purge_requesters(cx, prefix);
+            }
+        }
+    }
+
+    /// Whether a destination is ours or leaves the NHRP network here.
+    fn leaves_here(&self, cx: &Context<'_>, destination: IpAddr) -> bool {
+        match cx.environment.route(destination) {
+            Route::Local { .. } | Route::Elsewhere { .. } => true,
+            Route::Tunnel { tunnel, .. } => cx.networks.get(&tunnel) != Some(&self.config.network_id),
+            Route::None => false,
+        }
+    }
+
+    /// Lets shortcuts go that our own routes contradict: the destination is here, or there is no route to it any
+    /// more, or the routed path is now what the shortcut is. Where the path changed otherwise, asks again and keeps
+    /// the shortcut meanwhile.
+    fn check_shortcuts(&mut self, cx: &mut Context<'_>) {
+        let resolved = self.shortcuts.iter().filter(|(_, shortcut)| shortcut.source == Source::Resolved);
+        let resolved: Vec<_> = resolved
+            .map(|(prefix, shortcut)| (prefix, shortcut.via, shortcut.destination, shortcut.path))
+            .collect();
+        for (prefix, via, destination, path) in resolved {
+            match cx.environment.route(destination) {
+                Route::Tunnel { tunnel, next_hop, prefix: covering } if tunnel == self.config.id => {
+                    if next_hop == via || covering.prefix_len() > prefix.prefix_len() {
+                        self.remove_shortcut(cx, prefix, Reason::Routes);
+                    } else if path.is_some_and(|path: IpAddr| path != next_hop) {
+                        self.shortcut_path_changed(cx, prefix, next_hop);
+                    }
+                }
+                _ => self.remove_shortcut(cx, prefix, Reason::Routes),
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! One tunnel's state, and what its parts share.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{
+    Action, Counters, Environment, Time, TunnelConfig, TunnelId,
+    cache::{Binding, Kind, Offer},
+    client::Server,
+    limits::{Bucket, Strangers},
+    peers::{Peers, User},
+    purge::Purges,
+    random::Random,
+    redirect::Redirects,
+    requesters::Requesters,
+    resolution::Resolutions,
+    shortcut::Shortcuts,
+    timers::{Subject, Timers},
+};
+
+/// What every step of the engine has at hand.
+pub(super) struct Context<'a> {
+    pub(super) now: Time,
+    pub(super) environment: &'a dyn Environment,
+    /// NHRP network of each tunnel.
+    pub(super) networks: &'a BTreeMap<TunnelId, u32>,
+    /// What is to be done.
+    pub(super) out: &'a mut Vec<Action>,
+}
+
+/// One tunnel. Its behaviour is in the files that are named after it.
+#[derive(Debug)]
+pub(super) struct Tunnel {
+    pub(super) config: TunnelConfig,
+    pub(super) cache: BTreeMap<IpAddr, Binding>,
+    pub(super) peers: Peers,
+    pub(super) servers: Vec<Server>,
+    pub(super) resolutions: Resolutions,
+    /// Addresses that could not be resolved, and until when not to ask again.
+    pub(super) negatives: BTreeMap<IpAddr, Time>,
+    pub(super) shortcuts: Shortcuts,
+    pub(super) requesters: Requesters,
+    pub(super) purges: Purges,
+    pub(super) redirects: Redirects,
+    pub(super) timers: Timers,
+    pub(super) random: Random,
+    pub(super) counters: Counters,
+    /// Id of all our registrations. RFC 2332 5.2.3 wants one that outlives a restart: with it we can take back a
+    /// registration that an earlier NBMA address of ours made. It does when the engine's seed does.
+    pub(super) registration_id: u32,
+    pub(super) strangers: Strangers,
+    pub(super) everyone: Bucket,
+    pub(super) events: Bucket,
+    pub(super) errors: Bucket,
+}
+
+impl Tunnel {
+    pub(super) fn new(config: TunnelConfig, seed: u64) -> Self {
+        let mut random = Random::new(seed ^ (u64::from(config.id.0) << 32));
+        let servers = config.nhs.iter().cloned().map(Server::new).collect();
+        Self {
+            cache: BTreeMap::new(),
+            peers: Peers::new(config.id),
+            servers,
+            resolutions: Resolutions::default(),
+            negatives: BTreeMap::new(),
+            shortcuts: Shortcuts::default(),
+            requesters: Requesters::default(),
+            purges: Purges::default(),
+            redirects: Redirects::default(),
+            timers: Timers::default(),
+            registration_id: random.id(),
+            random,
+            counters: Counters::default(),
+            strangers: Strangers::default(),
+            everyone: Bucket::default(),
+            events: Bucket::default(),
+            errors: Bucket::default(),
+            config,
+        }
+    }
+
+    /// Our protocol address.
+    pub(super) fn address(&self) -> IpAddr {
+        self.config.address.addr()
+    }
+
+    /// Makes what the configuration says true, then registers.
+    pub(super) fn start(&mut self, cx: &mut Context<'_>) {
+        for map in self.config.static_maps.clone() {
+            self.install(cx, map.protocol, Offer::new(Kind::Static, map.nbma, None));
+        }
+        for nbma in self.config.multicast.fixed.clone() {
+            self.peers.hold(nbma, User::Multicast, cx.now, cx.out);
+            self.peers.start_copies(nbma, cx.out);
+        }
+        self.start_servers(cx);
+    }
+
+    /// Does what is due.
+    pub(super) fn run_timers(&mut self, cx: &mut Context<'_>) {
+        while let Some(subject) = self.timers.pop(cx.now) {
+            match subject {
+                Subject::Routes => self.routes_settled(cx),
+                Subject::Shortcut(prefix) => self.shortcut_due(cx, prefix),
+                Subject::Requester(prefix, requester) => self.requester_due(cx, prefix, requester),
+                Subject::Binding(protocol) => self.binding_due(cx, protocol),
+                Subject::Negative(address) => self.negative_due(cx, address),
+                Subject::Resolution(destination) => self.resolution_due(cx, destination),
+                Subject::Server(index) => self.server_due(cx, index),
+                Subject::Servers => self.choose_servers(cx),
+                Subject::Purge(id) => self.purge_due(cx, id),
+            }
+        }
+    }
+}

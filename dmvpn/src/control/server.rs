@@ -26,6 +26,9 @@ use tracing::warn;
 
 use super::protocol::{Answer, Request, Response};
 
+#[cfg(test)]
+mod tests;
+
 /// Who may connect: the owner and the group of the agent.
 const SOCKET_MODE: u32 = 0o660;
 

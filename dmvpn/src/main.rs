@@ -1,3 +1,7 @@
 //! The `dmvpn` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dmvpn::cli::main()
+}

@@ -228,10 +228,7 @@ fn seconds(number: u16) -> Duration {
     Duration::from_secs(number.into())
 }
 
-/// A third of the holding time: two registrations may be lost. In whole seconds where that is not nothing.
+/// A third of the holding time: two registrations may be lost.
 fn third(holding_time: Duration) -> Duration {
-    match holding_time.as_secs() / 3 {
-        0 => holding_time / 3,
-        whole => Duration::from_secs(whole),
-    }
+    Duration::from_secs((holding_time.as_secs() / 3).max(1))
 }

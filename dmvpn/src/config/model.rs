@@ -56,7 +56,7 @@ pub struct Tunnel {
     /// How long peers may believe what we say about ourselves; whole seconds, 1 to 65535.
     #[serde(serialize_with = "whole_seconds")]
     pub holding_time: Duration,
-    /// Time between registrations, shorter than the holding time; whole seconds.
+    /// Time between registrations; whole seconds, at least one. Shorter than the holding time when that is possible.
     #[serde(serialize_with = "whole_seconds")]
     pub registration_interval: Duration,
     /// Set the unique bit in registrations.

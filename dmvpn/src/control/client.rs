@@ -99,3 +99,83 @@ fn explain(socket: &Path, error: io::Error) -> ClientError {
         _ => ClientError::Io { path, source: error },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixListener, thread};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::control::protocol::View;
+
+    const SHOW: Request = Request::Show(View::Drops);
+
+    /// What a client makes of `answer`.
+    fn ask_one_that_says(answer: &'static str) -> (PathBuf, Result<Response, ClientError>) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let agent = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        });
+        let result = ask(&path, SHOW);
+        assert_eq!(agent.join().unwrap(), "{\"show\":\"drops\"}\n");
+        (path, result)
+    }
+
+    #[test]
+    fn says_what_to_do_without_an_agent() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("control.sock");
+        let expected = format!(
+            "no agent listens on {}: start one with `dmvpn run`, or give the control-socket of its configuration \
+             with --socket",
+            path.display()
+        );
+        assert_eq!(ask(&path, SHOW).unwrap_err().to_string(), expected);
+        // What a killed agent leaves.
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(ask(&path, SHOW).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn says_what_to_do_without_permission() {
+        let error = explain(Path::new("/run/x.sock"), io::ErrorKind::PermissionDenied.into());
+        assert_eq!(
+            error.to_string(),
+            "no permission to use /run/x.sock: run as root, or as a member of the socket's group"
+        );
+    }
+
+    #[test]
+    fn says_that_the_agent_is_silent() {
+        // What a read returns after its timeout.
+        let error = explain(Path::new("/run/x.sock"), io::ErrorKind::WouldBlock.into());
+        assert_eq!(error.to_string(), "the agent behind /run/x.sock did not answer within 15 s");
+    }
+
+    #[test]
+    fn does_not_believe_everything() {
+        for (answer, reason) in [
+            ("", "it closed the connection"),
+            ("hello\n", "expected value at line 1 column 1"),
+            ("{\"version\":1}\n", "no variant of enum Answer found in flattened data at line 1 column 13"),
+            ("{\"version\":2,\"drops\":[]}\n", "version 2, expected 1"),
+            ("{\"version\":1,\"drops\":[", "EOF while parsing a list at line 1 column 22"),
+        ] {
+            let (path, result) = ask_one_that_says(answer);
+            let path = path.display();
+            assert_eq!(
+                result.unwrap_err().to_string(),
+                format!(
+                    "the answer from {path} is not understood: is the agent of another version? ({reason})"
+                )
+            );
+        }
+    }
+}

@@ -2,4 +2,6 @@
 
 pub mod client;
 pub mod protocol;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod server;

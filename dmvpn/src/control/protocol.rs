@@ -111,6 +111,8 @@ pub struct PeerRow {
     pub underlay: Option<UnderlayRow>,
     /// Largest inner packet in bytes.
     pub mtu: u32,
+    /// It gets copies of multicast packets.
+    pub multicast: bool,
 }
 
 /// Whether data is exchanged with a peer.
@@ -176,6 +178,8 @@ pub struct CacheRow {
     pub expires_seconds: Option<u64>,
     /// Whether it can be used.
     pub state: EntryState,
+    /// MTU that the station announced, 0 if none.
+    pub mtu: u16,
 }
 
 /// Where a cache entry comes from.
@@ -190,8 +194,10 @@ pub enum CacheKind {
     Nhs,
     /// A registration.
     Dynamic,
-    /// A resolution, or what a passing packet said (Cisco: implicit).
+    /// A resolution, or what a passing packet said of its sender.
     Cached,
+    /// Left in the kernel by an earlier agent, not confirmed yet.
+    Adopted,
     /// Asked for, not answered yet.
     Incomplete,
     /// The answer was that there is nothing.
@@ -248,6 +254,12 @@ pub struct NhsRow {
     pub nbma: IpAddr,
     /// Whether it answers.
     pub state: NhsState,
+    /// Time in this state.
+    pub since_seconds: u64,
+    /// Its priority, 0 the best.
+    pub priority: u8,
+    /// Its cluster.
+    pub cluster: u8,
     /// Registration requests sent.
     pub requests_sent: u64,
     /// Of those, refused or never answered.
@@ -260,13 +272,16 @@ pub struct NhsRow {
     /// Time until the next request; absent: none is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_request_seconds: Option<u64>,
+    /// Our address as it sees it, when that is not ours: we are behind NAT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public: Option<IpAddr>,
 }
 
 /// Whether a next hop server answers. The tables show Cisco's letters and the word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NhsState {
-    /// `W`: nothing sent yet (the tunnel is not ready).
+    /// `W`: not asked, because better ones answer or the tunnel is not ready.
     Waiting,
     /// `E`: asked, no answer.
     Expecting,
@@ -289,6 +304,8 @@ pub struct ShortcutRow {
     pub nbma: Option<IpAddr>,
     /// Whether the route is in the kernel.
     pub state: EntryState,
+    /// Time since it was made.
+    pub created_seconds: u64,
     /// Time until it expires; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_seconds: Option<u64>,
@@ -344,6 +361,8 @@ pub enum XdpHook {
     Native,
     /// In the kernel's generic hook: works everywhere, slow.
     Generic,
+    /// In the network card.
+    Offloaded,
 }
 
 /// How a TC program is attached.
@@ -382,6 +401,8 @@ pub struct CounterRow {
     pub redirects_sent: u64,
     /// Traffic Indications not sent because one was sent shortly before.
     pub redirects_suppressed: u64,
+    /// Log events not written because too many came at once.
+    pub events_suppressed: u64,
 }
 
 /// NHRP packets of one type.
@@ -403,4 +424,70 @@ pub struct ErrorCount {
     pub cause: String,
     /// How often.
     pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::samples;
+
+    #[test]
+    fn requests_are_short_words() {
+        for (view, text) in [
+            (View::Peers, r#"{"show":"peers"}"#),
+            (View::Cache, r#"{"show":"cache"}"#),
+            (View::Nhs, r#"{"show":"nhs"}"#),
+            (View::Shortcuts, r#"{"show":"shortcuts"}"#),
+            (View::Interfaces, r#"{"show":"interfaces"}"#),
+            (View::Drops, r#"{"show":"drops"}"#),
+            (View::Counters, r#"{"show":"counters"}"#),
+        ] {
+            let request = Request::Show(view);
+            assert_eq!(serde_json::to_string(&request).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Request>(text).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn every_answer_round_trips() {
+        for answer in samples::all().into_iter().chain([Answer::Error("no".into())]) {
+            let response = Response::from(answer);
+            let text = serde_json::to_string(&response).unwrap();
+            assert!(!text.contains('\n') && text.starts_with("{\"version\":1,\""), "{text}");
+            assert_eq!(serde_json::from_str::<Response>(&text).unwrap(), response);
+        }
+    }
+
+    /// Scripts depend on these names.
+    #[test]
+    fn a_peer_looks_as_scripts_expect_it() {
+        let Answer::Peers(rows) = samples::peers() else { panic!("peers") };
+        assert_eq!(
+            serde_json::to_value(&rows[0]).unwrap(),
+            serde_json::json!({
+                "interface": "dmvpn0",
+                "index": 12,
+                "nbma": "203.0.113.5",
+                "claimed_nbma": "192.168.1.5",
+                "protocol": ["10.0.0.5", "10.0.0.6"],
+                "state": "up",
+                "attributes": ["dynamic", "nat", "route"],
+                "since_seconds": 93784,
+                "received_packets": 1_234_567,
+                "received_bytes": 987_654_321,
+                "sent_packets": 12,
+                "sent_bytes": 3456,
+                "underlay": {"interface": "eth0", "gateway": "192.0.2.1"},
+                "mtu": 1472,
+                "multicast": true,
+            })
+        );
+    }
+
+    #[test]
+    fn ignores_fields_of_a_newer_agent() {
+        let text = r#"{"version":1,"news":1,"drops":[{"reason":"a","packets":1,"bytes":2,"explanation":"b","x":3}]}"#;
+        let response: Response = serde_json::from_str(text).unwrap();
+        assert!(matches!(response.answer, Answer::Drops(rows) if rows.len() == 1));
+    }
 }

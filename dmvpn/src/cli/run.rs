@@ -1,0 +1,36 @@
+//! `dmvpn run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::log;
+use crate::config::{BpfLog, Config, RunOptions};
+
+/// Run the agent until SIGTERM or SIGINT; needs root.
+///
+/// Tunnel interfaces, routes and the data path outlive the agent: the next one takes them over, without a lost
+/// packet.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// What to log: error, warn, info, debug, trace, or `target=level` pairs with commas between them. Without it,
+    /// the environment variable `RUST_LOG` decides, else it is info.
+    #[arg(long, value_name = "LEVEL")]
+    log: Option<String>,
+    /// How much the eBPF programs log. All but `off` makes forwarding slower.
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t)]
+    bpf_log: BpfLog,
+}
+
+pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    let config = Config::load(&arguments.config)?;
+    log::start(arguments.log.as_deref())?;
+    anyhow::bail!(
+        "this build has no agent for {} tunnels ({:?})",
+        config.tunnels.len(),
+        RunOptions { bpf_log: arguments.bpf_log }
+    )
+}

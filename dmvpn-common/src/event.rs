@@ -17,8 +17,8 @@ pub enum EventKind {
     Redirect = 2,
 }
 
-/// One record.
-#[repr(C)]
+/// One record. The ring gives room at multiples of eight bytes.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     /// What happened.

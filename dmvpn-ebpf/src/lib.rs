@@ -48,6 +48,7 @@ pub mod outer;
 pub mod packet;
 pub mod receive;
 pub mod redirect;
+pub mod route;
 pub mod settings;
 pub mod skb;
 pub mod transit;

@@ -15,7 +15,6 @@
 //! asks for a missing neighbour and keeps the packet meanwhile. So nothing is lost because something is unresolved.
 #![expect(unsafe_code, reason = "looking into a hash map: an entry may be replaced while it is read")]
 
-use aya_ebpf::bindings::bpf_fib_lookup;
 use dmvpn_common::{
     DropReason, EVENT_HEAD_SIZE, GRE_PROTOCOL_NHRP, IPPROTO_GRE, Keyed, NbmaKey, PeerState, Tunnel,
     TunnelFlags, TunnelKey,
@@ -28,6 +27,7 @@ use crate::{
     ipv6::{self, Ipv6},
     maps, nhrp_limit,
     packet::Packet,
+    route::RouteQuery,
     transit,
 };
 
@@ -41,7 +41,7 @@ pub trait UnderlayPacket: Packet {
     fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32;
 
     /// Asks the kernel's routing table; returns what the helper returns.
-    fn look_up_route(&self, parameters: &mut bpf_fib_lookup) -> i64;
+    fn look_up_route(&self, query: &mut RouteQuery) -> i64;
 }
 
 /// What becomes of a frame.

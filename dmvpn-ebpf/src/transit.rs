@@ -1,11 +1,6 @@
 //! From peer to peer: a received packet that the kernel's routing table sends back into a tunnel gets a new outer header
 //! and leaves at once.
-#![expect(unsafe_code, reason = "the helper's parameters are unions")]
 
-use aya_ebpf::bindings::{
-    BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup, bpf_fib_lookup__bindgen_ty_1,
-    bpf_fib_lookup__bindgen_ty_2, bpf_fib_lookup__bindgen_ty_3, bpf_fib_lookup__bindgen_ty_4,
-};
 use dmvpn_common::{DropReason, FlowKey, Peer, PeerMac, PeerState, TunnelFlags, Underlay, UnderlayState};
 
 use crate::{
@@ -15,12 +10,8 @@ use crate::{
     maps, outer,
     receive::{Received, UnderlayPacket, Verdict},
     redirect,
+    route::{self, RouteQuery},
 };
-
-const AF_INET: u8 = 2;
-
-const FOUND: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
-const BLACKHOLE: i64 = BPF_FIB_LKUP_RET_BLACKHOLE as i64;
 
 /// Passes the packet on to the peer that the routing table names. `None`: the packet is as it was, and for the kernel,
 /// which knows what to do when the route leads elsewhere or is unreachable, when the neighbour is not known yet, and
@@ -32,15 +23,15 @@ pub fn pass_on<P: UnderlayPacket>(
     inner: &Ipv4,
     tos: u8,
 ) -> Option<Verdict> {
-    let mut route = question(received, inner);
-    match packet.look_up_route(&mut route) {
-        FOUND => {}
-        BLACKHOLE => return Some(Verdict::Drop(DropReason::RouteRefused)),
+    let mut query = RouteQuery::new(received.tunnel.ifindex, inner);
+    match packet.look_up_route(&mut query) {
+        route::FOUND => {}
+        route::BLACKHOLE => return Some(Verdict::Drop(DropReason::RouteRefused)),
         _ => return None,
     }
-    let index = PeerMac::index_of(route.dmac)?;
+    let index = PeerMac::index_of(query.next_hop_address())?;
     let peer = maps::PEERS.get(index)?;
-    if peer.tunnel_ifindex != route.ifindex {
+    if peer.tunnel_ifindex != query.ifindex {
         // An ordinary interface has a neighbour whose address looks like one of ours.
         return None;
     }
@@ -67,31 +58,6 @@ pub fn pass_on<P: UnderlayPacket>(
     }
     count::transit(index, u32::from(inner.length));
     Some(Verdict::Transmit(next_hop.ifindex))
-}
-
-/// The routing question: how would the kernel forward this packet, had it come in by the tunnel interface? Ports are
-/// left out: a policy rule or a multipath hash that wants them sees zero.
-#[inline(always)]
-fn question(received: &Received, inner: &Ipv4) -> bpf_fib_lookup {
-    bpf_fib_lookup {
-        family: AF_INET,
-        l4_protocol: inner.protocol,
-        sport: 0,
-        dport: 0,
-        __bindgen_anon_1: bpf_fib_lookup__bindgen_ty_1 { tot_len: inner.length },
-        ifindex: received.tunnel.ifindex,
-        __bindgen_anon_2: bpf_fib_lookup__bindgen_ty_2 { flowinfo: u32::from_ne_bytes([inner.tos, 0, 0, 0]) },
-        __bindgen_anon_3: bpf_fib_lookup__bindgen_ty_3 {
-            ipv6_src: [u32::from_ne_bytes(inner.source), 0, 0, 0],
-        },
-        __bindgen_anon_4: bpf_fib_lookup__bindgen_ty_4 {
-            ipv6_dst: [u32::from_ne_bytes(inner.destination), 0, 0, 0],
-        },
-        // SAFETY: two numbers in either variant.
-        __bindgen_anon_5: unsafe { core::mem::zeroed() },
-        smac: [0; 6],
-        dmac: [0; 6],
-    }
 }
 
 /// Raises a redirect event when the packet stays inside one NHRP network and goes to another peer.

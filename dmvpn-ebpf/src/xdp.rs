@@ -3,13 +3,12 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::bpf_fib_lookup,
     helpers::generated::{bpf_fib_lookup, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
 use dmvpn_common::EVENT_HEAD_SIZE;
 
-use crate::{packet::Packet, receive::UnderlayPacket};
+use crate::{packet::Packet, receive::UnderlayPacket, route::RouteQuery};
 
 /// A frame at the XDP hook.
 pub struct XdpPacket(pub XdpContext);
@@ -57,9 +56,10 @@ impl UnderlayPacket for XdpPacket {
     }
 
     #[inline(always)]
-    fn look_up_route(&self, parameters: &mut bpf_fib_lookup) -> i64 {
-        let size = size_of::<bpf_fib_lookup>() as i32;
-        // SAFETY: the parameters are initialised, and of the size given.
-        unsafe { bpf_fib_lookup(self.0.as_ptr(), parameters, size, 0) }
+    fn look_up_route(&self, query: &mut RouteQuery) -> i64 {
+        let size = size_of::<RouteQuery>() as i32;
+        let parameters: *mut RouteQuery = query;
+        // SAFETY: the query has the layout of the helper's parameters, is initialised, and of the size given.
+        unsafe { bpf_fib_lookup(self.0.as_ptr(), parameters.cast(), size, 0) }
     }
 }

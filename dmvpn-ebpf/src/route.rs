@@ -1,0 +1,69 @@
+//! The question to the kernel's routing table, and its answer.
+
+use core::mem::offset_of;
+
+use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_BLACKHOLE, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup};
+
+use crate::ipv4::Ipv4;
+
+/// The route leads to a neighbour whose link-layer address is known.
+pub const FOUND: i64 = BPF_FIB_LKUP_RET_SUCCESS as i64;
+/// A blackhole route.
+pub const BLACKHOLE: i64 = BPF_FIB_LKUP_RET_BLACKHOLE as i64;
+
+const AF_INET: u8 = 2;
+
+/// The kernel's `struct bpf_fib_lookup`, question and answer in one, in a form that is initialised with a few stores.
+#[repr(C, align(8))]
+pub struct RouteQuery {
+    family: u8,
+    protocol: u8,
+    source_port: u16,
+    destination_port: u16,
+    /// Question: length of the packet. Answer, when it is too long: the MTU.
+    length: u16,
+    /// Question: interface the packet came in by. Answer: interface it leaves by.
+    pub ifindex: u32,
+    /// Question: type of service.
+    tos: u32,
+    source: [u32; 4],
+    destination: [u32; 4],
+    /// Answer: VLAN, source and destination link-layer addresses.
+    link_layer: [u64; 2],
+}
+
+const _: () = {
+    assert!(size_of::<RouteQuery>() == size_of::<bpf_fib_lookup>());
+    assert!(offset_of!(RouteQuery, ifindex) == offset_of!(bpf_fib_lookup, ifindex));
+    assert!(offset_of!(RouteQuery, tos) == offset_of!(bpf_fib_lookup, __bindgen_anon_2));
+    assert!(offset_of!(RouteQuery, destination) == offset_of!(bpf_fib_lookup, __bindgen_anon_4));
+    assert!(offset_of!(RouteQuery, link_layer) == offset_of!(bpf_fib_lookup, __bindgen_anon_5));
+    assert!(offset_of!(bpf_fib_lookup, dmac) == offset_of!(RouteQuery, link_layer) + 10);
+};
+
+impl RouteQuery {
+    /// How would the kernel forward this packet, had it come in by the interface `ifindex`? Ports are left out: a policy
+    /// rule or a multipath hash that asks for them sees zero.
+    #[inline(always)]
+    pub fn new(ifindex: u32, packet: &Ipv4) -> Self {
+        Self {
+            family: AF_INET,
+            protocol: packet.protocol,
+            source_port: 0,
+            destination_port: 0,
+            length: packet.length,
+            ifindex,
+            tos: u32::from_ne_bytes([packet.tos, 0, 0, 0]),
+            source: [u32::from_ne_bytes(packet.source), 0, 0, 0],
+            destination: [u32::from_ne_bytes(packet.destination), 0, 0, 0],
+            link_layer: [0; 2],
+        }
+    }
+
+    /// Answer: link-layer address of the next hop.
+    #[inline(always)]
+    pub fn next_hop_address(&self) -> [u8; 6] {
+        let [_, _, address @ ..] = self.link_layer[1].to_ne_bytes();
+        address
+    }
+}

@@ -13,7 +13,7 @@ use crate::control::{
 
 const SHOW_DROPS: &[u8] = b"{\"show\":\"drops\"}\n";
 
-/// Short enough for a test, long enough for a busy machine where nothing is to go wrong.
+/// Little time, for what is to run out of it.
 const SHORT: Limits = Limits { clients: 4, request: 64, step: Duration::from_millis(300) };
 
 fn path_in(directory: &TempDir) -> PathBuf {
@@ -115,7 +115,7 @@ async fn says_what_is_wrong_with_a_request() {
 
 #[tokio::test]
 async fn refuses_too_long_a_line() {
-    let (_directory, path, _server) = start(SHORT);
+    let (_directory, path, _server) = start(Limits { step: LIMITS.step, ..SHORT });
     let error = "{\"version\":1,\"error\":\"the request is longer than 64 bytes\"}\n";
     assert_eq!(exchange(&path, &[b' '; 64]).await, error);
     assert_eq!(exchange(&path, &vec![b' '; 1 << 20]).await, error);
@@ -152,7 +152,7 @@ async fn serves_others_while_a_client_does_not_read_its_answer() {
 
 #[tokio::test]
 async fn turns_away_one_client_too_many_and_recovers() {
-    let (_directory, path, _server) = start(Limits { step: Duration::from_secs(10), ..SHORT });
+    let (_directory, path, _server) = start(Limits { step: LIMITS.step, ..SHORT });
     let mut clients = Vec::new();
     for _ in 0..SHORT.clients {
         clients.push(UnixStream::connect(&path).await.unwrap());

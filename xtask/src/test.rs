@@ -130,10 +130,13 @@ fn check(command: &mut Command) -> Result<Outcome> {
 /// Checks the dependencies against the advisory database, when there is one.
 fn advisories() -> Result<Outcome> {
     // Fetching goes to a Git host that a build machine often cannot reach; that is no fault of this project.
-    let fetched = process::run(
-        Command::new("timeout").arg("60").arg(process::cargo().get_program()).args(["deny", "fetch", "db"]),
-    );
-    if fetched.is_err() {
+    let fetched = Command::new("timeout")
+        .arg("60")
+        .arg(process::cargo().get_program())
+        .args(["deny", "fetch", "db"])
+        .output()
+        .context("cannot start timeout")?;
+    if !fetched.status.success() {
         return Ok(Outcome::NotRun("the advisory database cannot be fetched from here".to_owned()));
     }
     check(process::cargo().args(["deny", "check", "--disable-fetch", "advisories"]))

@@ -1,13 +1,13 @@
 //! What an agent cannot work with: it says what is wrong and what to do, and leaves nothing behind.
 
-use std::{fs, net::Ipv4Addr, path::Path, process::Command};
+use std::{fs, net::Ipv4Addr, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
 
 use anyhow::Result;
 use dmvpn_common::LAYOUT_VERSION;
 use dmvpn_tests::{
     agent::{Agent, Failure},
     command,
-    config::TUNNEL,
+    config::{Config, TUNNEL},
     lab::{Lab, Plan},
 };
 
@@ -27,19 +27,41 @@ fn lab() -> Result<Lab> {
     Lab::new(Plan { spokes: 1, ..Plan::default() })
 }
 
+/// The directory of a layout, as an agent would have made it.
+fn private_directory(config: &Config, version: u32) -> Result<PathBuf> {
+    let directory = config.pin_directory.join(format!("v{version}"));
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
+    Ok(directory)
+}
+
+#[test]
+fn pins_of_another_layout_version() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    let directory = private_directory(&config, LAYOUT_VERSION + 1)?;
+    let pin = directory.join("PEERS");
+    let map = pin.display();
+    command::run(&format!("bpftool map create {map} type array key 4 value 12 entries 1 name PEERS"))?;
+
+    let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
+    refuses(&lab, &failure, &[&directory.display().to_string(), "layout version"]);
+    assert!(pin.exists(), "a map that is not ours was removed");
+    assert!(!config.pin_directory.join(format!("v{LAYOUT_VERSION}")).exists(), "pins were left behind");
+    Ok(())
+}
+
 #[test]
 fn a_map_of_another_layout() -> Result<()> {
     let lab = lab()?;
     let config = lab.config(&lab.hub);
-    let directory = config.pin_directory.join(format!("v{LAYOUT_VERSION}"));
-    fs::create_dir_all(&directory)?;
+    let directory = private_directory(&config, LAYOUT_VERSION)?;
     let pin = directory.join("PEERS");
-    let pin = pin.display();
-    command::run(&format!("bpftool map create {pin} type array key 4 value 12 entries 1 name PEERS"))?;
+    let map = pin.display();
+    command::run(&format!("bpftool map create {map} type array key 4 value 12 entries 1 name PEERS"))?;
 
     let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
-    refuses(&lab, &failure, &[&pin.to_string()]);
-    assert!(Path::new(&pin.to_string()).exists(), "a map that is not ours was removed");
+    refuses(&lab, &failure, &[&pin.display().to_string()]);
+    assert!(pin.exists(), "a map that is not ours was removed");
     let left: Vec<_> =
         fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
     assert_eq!(left, ["PEERS"], "pins were left behind");

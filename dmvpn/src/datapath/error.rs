@@ -176,7 +176,7 @@ pub enum DataPathError {
     },
     /// The kernel attached the program without a link, so it would not survive a restart.
     #[error(
-        "this kernel attaches XDP to {interface} only without a BPF link, which cannot be pinned, so traffic would stop \
+        "this kernel attaches XDP to {interface} only without a BPF link, so it cannot be pinned and traffic would stop \
          whenever the agent does; it was detached again. Use a newer kernel (6.1 or later)"
     )]
     NotPinnable {

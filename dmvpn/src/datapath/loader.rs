@@ -63,6 +63,7 @@ pub struct DataPath {
 
 impl DataPath {
     /// Loads the programs and opens the maps, those of an earlier run where there are any. Attaches nothing yet.
+    /// Blocks for some tenths of a second, most of which the kernel takes to verify the programs.
     pub fn open(options: &Options) -> Result<Self, DataPathError> {
         capabilities::check()?;
         let pins = PinDirectory::open(&options.pin_directory)?;

@@ -1,7 +1,8 @@
 //! The peers: `PEERS`, `PEER_BY_NBMA` and `PEER_COUNTERS`.
 //!
-//! The kernel's maps are the only copy. What is written in which order matters, because packets look things up all the
-//! time: a peer is complete in `PEERS` before `PEER_BY_NBMA` names it, and out of `PEER_BY_NBMA` before its slot is freed.
+//! The kernel's maps are the only copy. What is written in which order matters, because packets look things up all
+//! the time: a peer is complete in `PEERS` before `PEER_BY_NBMA` names it, and `PEER_BY_NBMA` forgets it before its
+//! slot is freed.
 
 use std::{
     collections::{HashMap as StdHashMap, HashSet},

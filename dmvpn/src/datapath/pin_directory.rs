@@ -73,7 +73,7 @@ impl PinDirectory {
 
 /// Unpins every map and link of this layout below `pin_directory` and removes the directories, without loading
 /// anything: programs whose link goes are detached. Fails while an agent uses the directory. Nothing happens when there
-/// is no such directory.
+/// is no such directory. (On kernels without TCX the tunnel program is no link: it goes with its interface.)
 pub fn remove_all_pins(pin_directory: &Path) -> Result<(), DataPathError> {
     match fs::symlink_metadata(pin_directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

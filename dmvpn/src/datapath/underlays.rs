@@ -1,4 +1,5 @@
-//! Next hops of the underlay: `UNDERLAY`. Many peers share one, so that a gateway's new link-layer address is one write.
+//! Next hops of the underlay: `UNDERLAY`. Many peers share one, so that a gateway's new link-layer address is one
+//! write.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -104,6 +105,11 @@ impl UnderlayTable {
     /// The next hops in use, with what the data path knows of them; for the agent to watch.
     pub fn entries(&self) -> Result<Vec<(NextHop, Underlay)>, DataPathError> {
         self.indexes.iter().map(|(hop, index)| Ok((*hop, self.read(*index)?))).collect()
+    }
+
+    /// Whether a peer uses the next hop.
+    pub fn contains(&self, hop: NextHop) -> bool {
+        self.indexes.contains_key(&hop)
     }
 
     /// The next hop at `index`; `None` for 0 and for an index that is not in use.

@@ -1,6 +1,7 @@
 //! The user space side of the data path, with real maps, programs and interfaces. Needs root and a BPF file system.
 
 mod attach;
+mod events;
 mod open;
 mod tables;
 mod testbed;

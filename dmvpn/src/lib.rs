@@ -3,6 +3,7 @@
 //! Data flows one way: bytes -> typed packet ([`nhrp::wire`]) -> engine ([`nhrp::engine`]) -> actions -> kernel
 //! ([`datapath`], [`netlink`]). [`agent`] is the only part that does all of it; `nhrp` depends on nothing of ours.
 
+pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::log;
-use crate::config::{BpfLog, Config, RunOptions};
+use crate::{
+    agent,
+    config::{BpfLog, Config, RunOptions},
+};
 
 /// Run the agent until SIGTERM or SIGINT; needs root.
 ///
@@ -28,9 +32,9 @@ pub(super) struct RunArguments {
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.config)?;
     log::start(arguments.log.as_deref())?;
-    anyhow::bail!(
-        "this build has no agent for {} tunnels ({:?})",
-        config.tunnels.len(),
-        RunOptions { bpf_log: arguments.bpf_log }
-    )
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")?;
+    runtime.block_on(agent::run(config, RunOptions { bpf_log: arguments.bpf_log }))
 }

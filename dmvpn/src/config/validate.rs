@@ -215,10 +215,6 @@ impl Report<'_> {
     }
 
     fn routes(&mut self, tunnel: &TunnelDraft) {
-        let on_tunnel: HashSet<IpAddr> = (tunnel.nhs.iter())
-            .filter_map(|nhs| nhs.address.as_ref()?.value.fixed())
-            .chain(tunnel.maps.iter().filter_map(|map| Some(map.address.as_ref()?.value)))
-            .collect();
         let mut seen = HashMap::new();
         for RouteDraft { prefix, via } in &tunnel.routes {
             if let Some(At { at, value: prefix }) = *prefix {
@@ -226,17 +222,10 @@ impl Report<'_> {
             }
             let Some(At { at, value: via }) = *via else { continue };
             let family_fits = prefix.is_none_or(|prefix| prefix.value.addr().is_ipv4() == via.is_ipv4());
-            if !family_fits {
+            if family_fits {
+                self.in_tunnel(tunnel, at, "via", via);
+            } else {
                 self.add(at, format!("`via`: {via} is not of the same IP version as the prefix"));
-            } else if self.in_tunnel(tunnel, at, "via", via)
-                && tunnel.address.is_some_and(|address| is_host(address.value))
-                && !on_tunnel.contains(&via)
-            {
-                let message = format!(
-                    "`via`: {via} is not known to be on the tunnel: expected an address from `nhs` or `maps`, as \
-                     the tunnel has no subnet"
-                );
-                self.add(at, message);
             }
         }
     }

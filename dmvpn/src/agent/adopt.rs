@@ -1,0 +1,88 @@
+//! Takes over what an earlier agent left in the kernel: its neighbours, routes and peers carry traffic all the time.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use tracing::{info, warn};
+
+use super::Agent;
+use crate::{
+    netlink::{
+        neighbours,
+        routes::{self, TunnelRoute},
+    },
+    nhrp::engine::{Input, TunnelId},
+};
+
+impl Agent {
+    /// Tells the engine of every neighbour and shortcut of our tunnel interfaces, then removes what nobody knows.
+    pub(super) async fn adopt(&mut self) -> Result<()> {
+        let tunnels: Vec<_> = self.tunnels.iter().map(|tunnel| (tunnel.id, tunnel.link.ifindex)).collect();
+        for (tunnel, ifindex) in tunnels {
+            let mappings = self.adopt_neighbours(tunnel, ifindex).await?;
+            let shortcuts = self.adopt_routes(tunnel, ifindex).await?;
+            if mappings + shortcuts > 0 {
+                info!(mappings, shortcuts, "adopted what an earlier agent left");
+            }
+        }
+        self.remove_orphans().await
+    }
+
+    async fn adopt_neighbours(&mut self, tunnel: TunnelId, ifindex: u32) -> Result<usize> {
+        let mut adopted = 0;
+        for neighbour in neighbours::list_ours(&self.netlink, ifindex).await? {
+            let peer = self.data_path.peers.get(neighbour.peer)?.filter(|peer| peer.tunnel == tunnel.0);
+            match peer.and_then(|peer| peer.nbma.to_ip()) {
+                Some(nbma) => {
+                    self.input(Input::Adopt { tunnel, protocol: neighbour.address, nbma }).await;
+                    adopted += 1;
+                }
+                None => neighbours::remove(&self.netlink, ifindex, neighbour.address).await?,
+            }
+        }
+        Ok(adopted)
+    }
+
+    /// Shortcuts go to the engine. Static routes follow the configuration. Host routes follow their neighbours.
+    async fn adopt_routes(&mut self, tunnel: TunnelId, ifindex: u32) -> Result<usize> {
+        let wanted: Vec<_> = self.tunnel(tunnel)?.plan.config.routes.iter().map(static_route).collect();
+        let mapped: BTreeSet<_> =
+            neighbours::list_ours(&self.netlink, ifindex).await?.iter().map(|found| found.address).collect();
+        let mut adopted = 0;
+        for route in routes::list_ours(&self.netlink, ifindex).await? {
+            match route {
+                TunnelRoute::Shortcut { prefix, via } => {
+                    self.input(Input::AdoptShortcut { tunnel, prefix, via }).await;
+                    adopted += 1;
+                }
+                TunnelRoute::Static { .. } if wanted.contains(&route) => {}
+                TunnelRoute::Host { address } if mapped.contains(&address) => {}
+                TunnelRoute::Static { .. } | TunnelRoute::Host { .. } => {
+                    routes::remove(&self.netlink, ifindex, route).await?;
+                }
+            }
+        }
+        for route in wanted {
+            routes::add(&self.netlink, ifindex, route).await?;
+        }
+        Ok(adopted)
+    }
+
+    /// Peers that no mapping uses: an agent was killed between two steps.
+    async fn remove_orphans(&mut self) -> Result<()> {
+        for (index, peer) in self.data_path.peers.entries()? {
+            let nbma = peer.nbma.to_ip();
+            let known = nbma.and_then(|nbma| self.engine.peer(TunnelId(peer.tunnel), nbma, self.now()));
+            if known.is_none() {
+                warn!(index, ?nbma, "removing a peer that nothing refers to");
+                self.drop_peer(index).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kernel route for a route of the configuration.
+fn static_route(route: &crate::config::StaticRoute) -> TunnelRoute {
+    TunnelRoute::Static { prefix: route.prefix, via: route.via }
+}

@@ -1,0 +1,49 @@
+//! What the engine may ask the kernel in the middle of its work.
+
+use std::net::IpAddr;
+
+use tracing::warn;
+
+use super::Tunnels;
+use crate::{
+    datapath::PeerTable,
+    netlink::lookup::{Lookup, Routing},
+    nhrp::engine::{Environment, Route, TunnelId},
+};
+
+/// The kernel's routing table and the data path's counters.
+pub(super) struct Kernel<'a> {
+    pub(super) lookup: &'a Lookup,
+    pub(super) peers: &'a PeerTable,
+    pub(super) tunnels: &'a Tunnels,
+}
+
+impl Environment for Kernel<'_> {
+    fn route(&self, destination: IpAddr) -> Route {
+        let routing = self.lookup.route_without_shortcuts(destination).unwrap_or_else(|error| {
+            warn!(%error, "treating a destination as unreachable");
+            Routing::Unreachable
+        });
+        match routing {
+            Routing::Local { prefix } => Route::Local { prefix },
+            Routing::Via { ifindex, gateway, prefix, .. } => match self.tunnels.by_ifindex(ifindex) {
+                Some(tunnel) => {
+                    Route::Tunnel { tunnel: tunnel.id, next_hop: gateway.unwrap_or(destination), prefix }
+                }
+                None => Route::Elsewhere { prefix },
+            },
+            Routing::Unreachable => Route::None,
+        }
+    }
+
+    fn packets_sent(&self, tunnel: TunnelId, nbma: IpAddr) -> u64 {
+        let counters = self.peers.index_of(tunnel.0, nbma).and_then(|index| match index {
+            Some(index) => self.peers.counters(index).map(|counters| counters.sent_packets),
+            None => Ok(0),
+        });
+        counters.unwrap_or_else(|error| {
+            warn!(%error, "treating a peer as idle");
+            0
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The agent: the one loop that does input and output.
+//!
+//! ```text
+//!   NHRP sockets ---+                       +--> NHRP sockets
+//!   ring buffer ----+--> Input -> engine -> Action --> data path (pinned maps)
+//!   deadlines ------+                       +--> netlink (neighbours, routes)
+//!   kernel changes -+--> ways to peers
+//!   control socket ----> report
+//! ```
+//!
+//! Everything happens in one task, in order; only reading NHRP sockets and control clients have tasks of their own.
+
+mod actions;
+mod adopt;
+mod environment;
+mod plan;
+mod report;
+mod socket;
+mod startup;
+mod tunnels;
+mod underlay;
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time,
+};
+use tracing::{info, warn};
+
+use self::{
+    environment::Kernel,
+    socket::{MAX_PACKET, NhrpSocket},
+    tunnels::{Tunnel, Tunnels},
+};
+use crate::{
+    config::{BpfLog, Config, RunOptions},
+    control::server::ControlServer,
+    datapath::{DataPath, DataPathEvent, DataPathEvents},
+    netlink::{
+        Netlink,
+        lookup::Lookup,
+        monitor::Monitor,
+        underlay::{POKE_INTERVAL, Underlay},
+    },
+    nhrp::engine::{Action, Engine, Input, Time, TunnelId},
+};
+
+/// NHRP packets read but not handled yet. The socket's buffer holds what is above.
+const PACKET_QUEUE: usize = 256;
+/// Control requests that wait.
+const CALL_QUEUE: usize = 32;
+/// How long routes must be quiet before the way to every peer is looked up anew.
+const SETTLE_TIME: Duration = Duration::from_millis(100);
+
+/// A running agent.
+struct Agent {
+    started: Instant,
+    engine: Engine,
+    tunnels: Tunnels,
+    data_path: DataPath,
+    netlink: Netlink,
+    lookup: Lookup,
+    /// Ways to NBMA addresses, kept fresh.
+    ways: Underlay,
+    pin_directory: PathBuf,
+    /// Empty between two inputs; kept for its memory.
+    actions: Vec<Action>,
+}
+
+/// An NHRP packet on its way from a socket to the engine.
+struct Received {
+    tunnel: TunnelId,
+    source: IpAddr,
+    bytes: Vec<u8>,
+}
+
+/// Runs the agent until SIGTERM or SIGINT, then takes everything down. Needs a tokio runtime of one thread.
+///
+/// What an earlier agent left is adopted. A failure at start leaves nothing behind that was not there before.
+pub async fn run(config: Config, options: RunOptions) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let netlink = Netlink::open()?;
+    let plans = plan::plan(&netlink, &config).await?;
+    let control = ControlServer::bind(&config.control_socket)?;
+    // Before anything is read from the kernel, so that no change falls between.
+    let mut monitor = Monitor::open()?;
+    let mut agent = Agent::start(&config, plans, options, netlink).await?;
+
+    if options.bpf_log != BpfLog::Off {
+        let mut log = agent.data_path.log()?;
+        tokio::spawn(async move {
+            let error = log.pass_on().await;
+            warn!(%error, "cannot read the log of the eBPF programs any more");
+        });
+    }
+    agent.serve(control, &mut monitor, &mut terminate, &mut interrupt).await?;
+    info!("saying good-bye and removing everything");
+    agent.input(Input::Shutdown).await;
+    agent.dismantle().await;
+    Ok(())
+}
+
+impl Agent {
+    /// Handles what comes, until a signal says to stop. An error leaves everything in the kernel: a successor adopts it.
+    async fn serve(
+        &mut self,
+        control: ControlServer,
+        monitor: &mut Monitor,
+        terminate: &mut Signal,
+        interrupt: &mut Signal,
+    ) -> Result<()> {
+        for tunnel in self.tunnels.iter() {
+            monitor.ignore_neighbours_of(tunnel.link.ifindex);
+        }
+        let mut events = self.data_path.events()?;
+        let mut packets = self.read_sockets();
+        let (call, mut calls) = mpsc::channel(CALL_QUEUE);
+        let control = control.serve(call);
+        tokio::pin!(control);
+        let mut pokes = time::interval(POKE_INTERVAL);
+        let mut reconnect_at: Option<time::Instant> = None;
+
+        self.begin().await?;
+        info!("ready");
+        loop {
+            let deadline =
+                self.engine.next_deadline().map(|Time(at)| time::Instant::from_std(self.started + at));
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = &mut control => bail!("the control socket stopped"),
+                Some(Received { tunnel, source, bytes }) = packets.recv() => {
+                    self.input(Input::Packet { tunnel, source, bytes: &bytes }).await;
+                }
+                event = next_event(&mut events) => self.take_in_event(event?).await,
+                changes = monitor.next() => {
+                    if self.take_in(changes?).await {
+                        self.input(Input::RoutesChanged).await;
+                        reconnect_at.get_or_insert(time::Instant::now() + SETTLE_TIME);
+                    }
+                }
+                Some(call) = calls.recv() => self.report(call),
+                () = at(deadline) => self.input(Input::Timer).await,
+                () = at(reconnect_at) => {
+                    reconnect_at = None;
+                    self.reconnect_all().await;
+                }
+                _ = pokes.tick(), if self.ways.needs_pokes() => {
+                    if let Err(error) = self.ways.poke().await {
+                        warn!("{error}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the engine on top of what is in the kernel already.
+    async fn begin(&mut self) -> Result<()> {
+        let now = self.now();
+        let kernel = Kernel { lookup: &self.lookup, peers: &self.data_path.peers, tunnels: &self.tunnels };
+        self.engine.start(now, &kernel, &mut self.actions);
+        self.flush().await;
+        self.adopt().await
+    }
+
+    /// Hands one input to the engine and carries out what it wants done.
+    async fn input(&mut self, input: Input<'_>) {
+        let now = self.now();
+        let kernel = Kernel { lookup: &self.lookup, peers: &self.data_path.peers, tunnels: &self.tunnels };
+        self.engine.handle(now, input, &kernel, &mut self.actions);
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.carry_out(&mut actions).await;
+        self.actions = actions;
+    }
+
+    async fn take_in_event(&mut self, event: DataPathEvent) {
+        let (DataPathEvent::Resolve { ifindex, .. } | DataPathEvent::Redirect { ifindex, .. }) = event;
+        let Some(tunnel) = self.tunnels.by_ifindex(ifindex).map(|tunnel| tunnel.id) else { return };
+        match event {
+            DataPathEvent::Resolve { next_hop, .. } => self.input(Input::Resolve { tunnel, next_hop }).await,
+            DataPathEvent::Redirect { source, head, .. } => {
+                self.input(Input::Redirect { tunnel, source, head: &head }).await;
+            }
+        }
+    }
+
+    /// One task a socket, which ends with the receiver.
+    fn read_sockets(&self) -> mpsc::Receiver<Received> {
+        let (sender, receiver) = mpsc::channel(PACKET_QUEUE);
+        for tunnel in self.tunnels.iter() {
+            tokio::spawn(read_socket(tunnel.id, tunnel.socket.clone(), sender.clone()));
+        }
+        receiver
+    }
+
+    /// Engine time.
+    fn now(&self) -> Time {
+        Time(self.started.elapsed())
+    }
+}
+
+async fn read_socket(tunnel: TunnelId, socket: std::sync::Arc<NhrpSocket>, queue: mpsc::Sender<Received>) {
+    let mut buffer = [0; MAX_PACKET];
+    loop {
+        match socket.receive(&mut buffer).await {
+            Ok(Some((source, bytes))) => {
+                let received = Received { tunnel, source, bytes: bytes.to_vec() };
+                if queue.send(received).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => {}
+            // An ICMP error about a packet we sent, most likely. Not a reason to stop, but one not to spin.
+            Err(error) => {
+                warn!(%error, "cannot read the NHRP socket");
+                time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn next_event(events: &mut DataPathEvents) -> Result<DataPathEvent> {
+    events.next().await.context("cannot read the data path's events")
+}
+
+/// Waits until `deadline`, for ever without one.
+async fn at(deadline: Option<time::Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,108 @@
+//! The tunnels of this agent, as they run.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use super::{plan::Plan, socket::NhrpSocket};
+use crate::{
+    config::Phase,
+    datapath::{RunningMode, TcMode, TunnelParameters},
+    netlink::links::TunnelLink,
+    nhrp::engine::{Failover, Limits, Multicast, Nhs, Policy, StaticMap, TunnelConfig, TunnelId},
+};
+
+/// A tunnel that runs.
+pub(super) struct Tunnel {
+    /// Names it in the engine and in the maps.
+    pub(super) id: TunnelId,
+    /// What it was made from.
+    pub(super) plan: Plan,
+    /// Its interface.
+    pub(super) link: TunnelLink,
+    /// What the data path knows of it.
+    pub(super) parameters: TunnelParameters,
+    /// How its program is attached.
+    pub(super) tc: TcMode,
+    /// Sends and receives its NHRP.
+    pub(super) socket: Arc<NhrpSocket>,
+}
+
+impl Tunnel {
+    /// Name of its interface.
+    pub(super) fn name(&self) -> &str {
+        &self.plan.config.name
+    }
+}
+
+/// All of them, and the underlay interfaces they share.
+#[derive(Default)]
+pub(super) struct Tunnels {
+    tunnels: BTreeMap<TunnelId, Tunnel>,
+    /// Underlay interfaces that have the XDP program, by index.
+    pub(super) underlays: BTreeMap<u32, UnderlayInterface>,
+}
+
+/// An underlay interface with the XDP program.
+#[derive(Clone, Debug)]
+pub(super) struct UnderlayInterface {
+    /// Its name.
+    pub(super) name: String,
+    /// How the program runs.
+    pub(super) mode: RunningMode,
+}
+
+impl Tunnels {
+    pub(super) fn insert(&mut self, tunnel: Tunnel) {
+        self.tunnels.insert(tunnel.id, tunnel);
+    }
+
+    pub(super) fn get(&self, id: TunnelId) -> Option<&Tunnel> {
+        self.tunnels.get(&id)
+    }
+
+    pub(super) fn by_ifindex(&self, ifindex: u32) -> Option<&Tunnel> {
+        self.iter().find(|tunnel| tunnel.link.ifindex == ifindex)
+    }
+
+    /// Name of an underlay interface; its index when it has no program of ours.
+    pub(super) fn underlay_name(&self, ifindex: u32) -> String {
+        self.underlays.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |found| found.name.clone())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Tunnel> {
+        self.tunnels.values()
+    }
+}
+
+/// What the engine is told of a tunnel.
+pub(super) fn engine_config(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig {
+    let config = &plan.config;
+    let nhs = config.nhs.iter().map(|nhs| Nhs {
+        protocol: nhs.address.fixed(),
+        nbma: nhs.nbma,
+        priority: 0,
+        cluster: 0,
+    });
+    let maps = config.maps.iter().map(|map| StaticMap { protocol: map.address, nbma: map.nbma });
+    TunnelConfig {
+        id,
+        network_id: config.network_id,
+        address: config.address,
+        nbma: IpAddr::V4(plan.source),
+        mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
+        holding_time: config.holding_time,
+        registration_interval: Some(config.registration_interval),
+        authentication: config.authentication.clone(),
+        unique: config.unique,
+        nhs: nhs.collect(),
+        static_maps: maps.collect(),
+        resolve: config.phase != Phase::One,
+        redirect: config.redirect,
+        shortcut: config.shortcut,
+        // A peer has an entry at least; several may share one address.
+        max_entries: usize::try_from(max_peers).unwrap_or(usize::MAX).saturating_mul(2),
+        failover: Failover::default(),
+        multicast: Multicast::default(),
+        policy: Policy::default(),
+        limits: Limits::default(),
+    }
+}

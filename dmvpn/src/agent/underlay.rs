@@ -1,0 +1,138 @@
+//! Keeps the way to every peer true: next hop, link-layer addresses, MTU, and the XDP program on the interfaces used.
+
+use std::net::IpAddr;
+
+use tracing::{info, warn};
+
+use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
+use crate::{
+    config::XdpMode,
+    datapath::{LinkAddresses, NextHop},
+    netlink::{interfaces, monitor::Change},
+    nhrp::engine::TunnelId,
+};
+
+impl Agent {
+    /// Finds the way to a peer and tells the data path. Without a way, frames are left to the kernel.
+    pub(super) async fn connect(&mut self, index: u32) -> Result<(), ActionError> {
+        let Some(peer) = self.data_path.peers.get(index)? else { return Ok(()) };
+        let Some(nbma) = peer.nbma.to_ip() else { return Ok(()) };
+        let tunnel = self.tunnel(TunnelId(peer.tunnel))?;
+        let (source, key) = (IpAddr::V4(tunnel.plan.source), tunnel.plan.config.key);
+        let (tunnel_mtu, mode) = (tunnel.parameters.mtu, tunnel.plan.config.xdp);
+        let old = self.data_path.peers.underlays.next_hop(peer.underlay);
+
+        let Some(way) = self.ways.next_hop(nbma, source).await? else {
+            self.data_path.peers.set_next_hop(index, None)?;
+            return self.abandon(old).await;
+        };
+        let hop = NextHop { ifindex: way.ifindex, gateway: way.address };
+        self.data_path.peers.set_next_hop(index, Some(hop))?;
+        match (way.source_mac, way.gateway_mac) {
+            (Some(source), Some(gateway)) => {
+                self.data_path.peers.underlays.set_resolved(hop, LinkAddresses { gateway, source })?
+            }
+            _ => self.data_path.peers.underlays.set_unresolved(hop)?,
+        };
+        let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(key)));
+        if mtu != peer.mtu {
+            self.data_path.peers.set_mtu(index, mtu)?;
+        }
+        if old != Some(hop) {
+            self.ways.keep_fresh(hop.ifindex, hop.gateway).await?;
+            self.abandon(old).await?;
+        }
+        self.accelerate(hop.ifindex, mode).await
+    }
+
+    /// Removes a peer from the data path, and what was kept for it.
+    pub(super) async fn drop_peer(&mut self, index: u32) -> Result<(), ActionError> {
+        let hop = match self.data_path.peers.get(index)? {
+            Some(peer) => self.data_path.peers.underlays.next_hop(peer.underlay),
+            None => return Ok(()),
+        };
+        self.data_path.peers.remove(index)?;
+        self.abandon(hop).await
+    }
+
+    /// Stops keeping a next hop fresh that no peer uses any more.
+    async fn abandon(&mut self, hop: Option<NextHop>) -> Result<(), ActionError> {
+        if let Some(hop) = hop
+            && !self.data_path.peers.underlays.contains(hop)
+        {
+            self.ways.release(hop.ifindex, hop.gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the XDP program to an underlay interface that has not got it. Without it packets that arrive there
+    /// are not decapsulated.
+    pub(super) async fn accelerate(&mut self, ifindex: u32, mode: XdpMode) -> Result<(), ActionError> {
+        if self.tunnels.underlays.contains_key(&ifindex) || self.tunnels.by_ifindex(ifindex).is_some() {
+            return Ok(());
+        }
+        let Some(interface) = interfaces::by_index(&self.netlink, ifindex).await? else { return Ok(()) };
+        let name = interface.name;
+        let attached = self.data_path.attach_xdp(&name, mode)?;
+        info!(interface = name, mode = attached.mode.name(), kept = attached.kept, "XDP attached");
+        if let Some(reason) = &attached.fallback {
+            warn!(interface = name, reason, "XDP runs in the kernel's generic hook, not in the driver: slow");
+        }
+        self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, mode: attached.mode });
+        Ok(())
+    }
+
+    /// Takes in what changed in the kernel. Returns whether routes may have changed.
+    pub(super) async fn take_in(&mut self, changes: Vec<Change>) -> bool {
+        let mut routes_changed = false;
+        for change in changes {
+            match change {
+                Change::Neighbour { ifindex, address, mac } => {
+                    let hop = NextHop { ifindex, gateway: address };
+                    if let Err(error) = self.take_in_neighbour(hop, mac).await {
+                        warn!("{error}");
+                    }
+                }
+                Change::Address { address, present: false, .. } => {
+                    for tunnel in self.tunnels.iter().filter(|tunnel| tunnel.plan.source == address) {
+                        warn!(tunnel = tunnel.name(), "the tunnel's source {address} is gone from this box");
+                    }
+                    routes_changed = true;
+                }
+                Change::Address { .. } | Change::Link { .. } | Change::Routes | Change::Everything => {
+                    routes_changed = true;
+                }
+            }
+        }
+        routes_changed
+    }
+
+    /// The kernel has another link-layer address for a next hop, or none.
+    async fn take_in_neighbour(&mut self, hop: NextHop, mac: Option<[u8; 6]>) -> Result<(), ActionError> {
+        if !self.data_path.peers.underlays.contains(hop) {
+            return Ok(());
+        }
+        let interface = interfaces::by_index(&self.netlink, hop.ifindex).await?;
+        let source = interface.and_then(|interface| interface.mac);
+        match (mac, source) {
+            (Some(gateway), Some(source)) => {
+                self.data_path.peers.underlays.set_resolved(hop, LinkAddresses { gateway, source })?
+            }
+            _ => self.data_path.peers.underlays.set_unresolved(hop)?,
+        };
+        Ok(())
+    }
+
+    /// Finds the way to every peer anew: after routes, links or addresses changed.
+    pub(super) async fn reconnect_all(&mut self) {
+        let peers = match self.data_path.peers.entries() {
+            Ok(peers) => peers,
+            Err(error) => return warn!("{error}"),
+        };
+        for (index, _) in peers {
+            if let Err(error) = self.connect(index).await {
+                warn!("{error}");
+            }
+        }
+    }
+}

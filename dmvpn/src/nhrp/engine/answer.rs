@@ -1,7 +1,7 @@
 //! Answers to Resolution Requests for what is here, or for a client of ours (RFC 2332 5.2.1, 5.2.2).
 //!
 //! The reply goes back the way the request came, not straight to who asked: so it gets through the asker's NAT, and
-//! needs no IPsec of its own. Cisco sends it straight when there is no IPsec, FRR and OpenNHRP send it back; all
+//! needs no encryption of its own. Cisco sends it straight when nothing is encrypted, FRR and OpenNHRP send it back; all
 //! three accept it from either. The asker is made a peer before the reply leaves, because its first direct packet
 //! follows at once.
 

@@ -43,6 +43,9 @@ mod transit;
 mod tunnel;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 pub use config::{

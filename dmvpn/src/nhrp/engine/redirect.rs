@@ -81,10 +81,13 @@ impl Tunnel {
         /// Bytes of the payload behind the IP header: ports, and what ICMP echoes.
         const PAYLOAD: usize = 8;
 
+        if !self.config.redirect {
+            return;
+        }
         let Some((source, destination, header)) = addresses(head) else {
             return self.counters.count(Fault::Malformed);
         };
-        if !self.config.redirect || !self.is_client(peer) {
+        if !self.is_client(peer) {
             return self.counters.count(Fault::UnknownSource);
         }
         if source.is_ipv4() != self.address().is_ipv4() {

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 
 use crate::nhrp::{
     engine::{
-        Action, CacheKind, CacheView, Engine, Environment, EventKind, Failover, Fault, Input, Limits, Multicast,
-        Nhs, NhsView, Policy, Route, ShortcutView, Time, TunnelConfig, TunnelId,
+        Action, CacheKind, CacheView, Engine, Environment, EventKind, Failover, Fault, Input, Limits,
+        Multicast, Nhs, NhsView, Policy, Route, ShortcutView, Time, TunnelConfig, TunnelId,
     },
     wire::{Packet, PacketKind},
 };
@@ -143,7 +143,10 @@ impl Kernel {
             Action::AddRoute { tunnel, prefix, via } => {
                 let next_hop = via.unwrap_or(prefix.addr());
                 assert_eq!(prefix, prefix.trunc(), "host bits in a route");
-                assert!(self.neighbours.contains_key(&(tunnel, next_hop)), "route by {next_hop}: no neighbour");
+                assert!(
+                    self.neighbours.contains_key(&(tunnel, next_hop)),
+                    "route by {next_hop}: no neighbour"
+                );
                 self.shortcuts.insert((tunnel, prefix), via);
             }
             Action::RemoveRoute { tunnel, prefix, via } => {
@@ -321,7 +324,9 @@ impl Bench {
                 let due: Vec<_> = self
                     .nodes
                     .iter()
-                    .filter(|(_, node)| node.alive && node.engine.next_deadline().is_some_and(|at| at <= next))
+                    .filter(|(_, node)| {
+                        node.alive && node.engine.next_deadline().is_some_and(|at| at <= next)
+                    })
                     .map(|(&name, _)| name)
                     .collect();
                 for name in due {
@@ -333,7 +338,12 @@ impl Bench {
     }
 
     /// Sends a data packet and says which nodes it went through, or why it was lost.
-    pub(super) fn data(&mut self, from: &'static str, source: &str, destination: &str) -> Result<Vec<&'static str>, String> {
+    pub(super) fn data(
+        &mut self,
+        from: &'static str,
+        source: &str,
+        destination: &str,
+    ) -> Result<Vec<&'static str>, String> {
         let (source, destination) = (ip(source), ip(destination));
         let mut head = vec![0x45; 1];
         head.resize(28, 0);
@@ -392,7 +402,8 @@ impl Bench {
         let mut path = Vec::new();
         let end = self.now + span;
         while self.now < end {
-            path = self.data(from, source, destination).unwrap_or_else(|lost| panic!("{:?}: {lost}", self.now));
+            path =
+                self.data(from, source, destination).unwrap_or_else(|lost| panic!("{:?}: {lost}", self.now));
             self.run(step);
         }
         path

@@ -11,7 +11,10 @@ fn a_spoke_registers_and_both_sides_know() {
     let mut bench = cloud(|_, _| {});
     bench.run(seconds(1));
     let entry = bench.entry("hub", "10.0.0.1").unwrap();
-    assert_eq!((entry.kind, entry.nbma, entry.unique, entry.nat), (CacheKind::Registered, Some(ip(A)), true, false));
+    assert_eq!(
+        (entry.kind, entry.nbma, entry.unique, entry.nat),
+        (CacheKind::Registered, Some(ip(A)), true, false)
+    );
     assert_eq!(entry.mtu, 1472);
     assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip(A)));
     assert_eq!(bench.server("a", 0).state, NhsState::Up);
@@ -37,7 +40,10 @@ fn the_request_has_ciscos_form() {
     assert_eq!((nat.prefix_length, nat.mtu, nat.holding_time), (32, 1472, 0));
 
     let reply = &bench.seen(PacketKind::RegistrationReply)[0].packet;
-    assert_eq!((reply.source_protocol, reply.destination_protocol), (Some(ip("10.0.0.1")), Some(ip("10.0.0.100"))));
+    assert_eq!(
+        (reply.source_protocol, reply.destination_protocol),
+        (Some(ip("10.0.0.1")), Some(ip("10.0.0.100")))
+    );
     let responder = &reply.records(ExtensionKind::RESPONDER_ADDRESS).unwrap()[0];
     assert_eq!((responder.nbma, responder.protocol), (Some(ip(HUB)), Some(ip("10.0.0.100"))));
     assert_eq!(reply.records(ExtensionKind::NAT_ADDRESS), Some(&vec![nat.clone()]));
@@ -192,7 +198,8 @@ fn a_client_behind_nat_is_reached_at_its_public_address_and_told_so() {
     assert_eq!(entry.nbma, Some(ip("203.0.113.7")));
     assert_eq!(entry.claimed_nbma, Some(ip("172.20.0.1")));
     assert!(entry.nat);
-    let nat = bench.seen(PacketKind::RegistrationReply)[0].packet.records(ExtensionKind::NAT_ADDRESS).unwrap();
+    let nat =
+        bench.seen(PacketKind::RegistrationReply)[0].packet.records(ExtensionKind::NAT_ADDRESS).unwrap();
     assert_eq!(nat.len(), 2);
     assert_eq!((nat[1].nbma, nat[1].protocol), (Some(ip("203.0.113.7")), Some(ip("10.0.0.1"))));
     assert_eq!(bench.server("a", 0).public, Some(ip("203.0.113.7")));
@@ -507,7 +514,8 @@ fn one_seed_and_the_same_inputs_give_the_same_actions() {
         bench.run(seconds(3));
         let _ = bench.data("a", "192.168.1.5", "192.168.2.5");
         bench.run(seconds(2000));
-        let packets: Vec<_> = bench.wire.iter().map(|seen| (seen.from, seen.to, seen.packet.clone())).collect();
+        let packets: Vec<_> =
+            bench.wire.iter().map(|seen| (seen.from, seen.to, seen.packet.clone())).collect();
         (packets, bench.node("a").events.clone(), bench.node("a").kernel.route(ip("10.0.0.1")))
     };
     assert_eq!(trace(), trace());

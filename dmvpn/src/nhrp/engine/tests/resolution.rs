@@ -1,1 +1,510 @@
-//! Next hops.
+//! Next hops that are asked for (Phase 2), answers, and packets on their way through servers.
+
+use std::time::Duration;
+
+use super::bench::*;
+use crate::nhrp::{
+    engine::{Action, CacheKind, EventKind, Fault, Input, Route, Secret},
+    wire::{Body, Cie, CieCode, ErrorCode, ExtensionKind, Flags, Packet, PacketKind, Value},
+};
+
+/// The cloud of Phase 2: spokes route the other's LAN by the other's address.
+fn phase2(change: impl Fn(&'static str, &mut crate::nhrp::engine::TunnelConfig)) -> Bench {
+    let mut bench = cloud(|name, config| {
+        config.redirect = false;
+        config.shortcut = false;
+        change(name, config);
+    });
+    let by = |next_hop: &str| RouteTo::Tunnel(TUNNEL, Some(ip(next_hop)));
+    bench.kernel("a").routes.push((net("192.168.2.0/24"), by("10.0.0.2")));
+    bench.kernel("b").routes.push((net("192.168.1.0/24"), by("10.0.0.1")));
+    bench.run(seconds(1));
+    bench.wire.clear();
+    bench
+}
+
+#[test]
+fn traffic_goes_by_the_hub_until_the_next_hop_is_resolved() {
+    let mut bench = phase2(|_, _| {});
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    let path = bench.data_for(seconds(2), "a", "192.168.1.5", "192.168.2.5");
+    assert_eq!(path, ["a", "b"]);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+    assert_eq!(bench.kind("a", "10.0.0.2"), Some(CacheKind::Cached));
+    // The answerer learnt where the asker is, so the way back is direct at once.
+    assert_eq!(bench.data("b", "192.168.2.5", "192.168.1.5").unwrap(), ["b", "a"]);
+    assert!(bench.entry("b", "10.0.0.1").unwrap().implicit);
+    assert_eq!(bench.seen(PacketKind::ResolutionRequest).len(), 2);
+}
+
+#[test]
+fn request_and_reply_have_ciscos_form_and_carry_the_hubs_record() {
+    let mut bench = phase2(|_, config| config.authentication = Some(Secret::new("secret")));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(seconds(1));
+    let requests = bench.seen(PacketKind::ResolutionRequest);
+    let (first, second) = (&requests[0].packet, &requests[1].packet);
+    assert_eq!((first.flags, first.hop_count, second.hop_count), (Flags(0xC802), 255, 254));
+    assert_eq!(first.destination_protocol, Some(ip("10.0.0.2")));
+    let kinds = |packet: &Packet| {
+        let list = &packet.extensions.as_ref().unwrap().list;
+        list.iter().map(|extension| extension.value.kind().0).collect::<Vec<_>>()
+    };
+    assert_eq!((kinds(first), kinds(second)), (vec![3, 4, 5, 7, 9], vec![3, 4, 5, 7, 9]));
+    let cie = &first.body.clients().unwrap().cies[0];
+    assert_eq!((cie.prefix_length, cie.mtu, cie.holding_time, cie.nbma), (0, 1472, 600, None));
+    assert_eq!(first.records(ExtensionKind::FORWARD_TRANSIT), Some(&Vec::new()));
+    let record = &second.records(ExtensionKind::FORWARD_TRANSIT).unwrap()[0];
+    assert_eq!((record.nbma, record.protocol), (Some(ip(HUB)), Some(ip("10.0.0.100"))));
+
+    let replies = bench.seen(PacketKind::ResolutionReply);
+    let reply = &replies[1].packet;
+    assert_eq!((replies[0].to, replies[1].to), (ip(HUB), ip(A)));
+    assert_eq!((reply.flags, reply.hop_count), (Flags(0xF802), 254));
+    assert_eq!(
+        (reply.source_protocol, reply.destination_protocol),
+        (Some(ip("10.0.0.1")), Some(ip("10.0.0.2")))
+    );
+    let cie = &reply.body.clients().unwrap().cies[0];
+    assert_eq!((cie.code, cie.prefix_length, cie.holding_time), (CieCode::SUCCESS, 32, 600));
+    assert_eq!((cie.nbma, cie.protocol), (Some(ip(B)), Some(ip("10.0.0.2"))));
+    let responder = &reply.records(ExtensionKind::RESPONDER_ADDRESS).unwrap()[0];
+    assert_eq!(responder.nbma, Some(ip(B)));
+    assert_eq!(reply.records(ExtensionKind::REVERSE_TRANSIT).unwrap()[0].nbma, Some(ip(HUB)));
+    assert_eq!(reply.records(ExtensionKind::FORWARD_TRANSIT).unwrap()[0].nbma, Some(ip(HUB)));
+    assert!(reply.authentication().is_some());
+}
+
+#[test]
+fn a_phase_1_spoke_never_asks() {
+    let mut bench = phase2(|_, config| config.resolve = false);
+    let path = bench.data_for(seconds(3), "a", "192.168.1.5", "192.168.2.5");
+    assert_eq!(path, ["a", "hub", "b"]);
+    assert!(bench.seen(PacketKind::ResolutionRequest).is_empty());
+    // Nor does it stop when the entry ends.
+    bench.run(seconds(700));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+}
+
+#[test]
+fn a_used_next_hop_is_asked_for_again_before_it_expires() {
+    let mut bench = phase2(|_, config| config.holding_time = seconds(30));
+    for _ in 0..100 {
+        bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+        bench.run(seconds(1));
+    }
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "b"]);
+    let from_a =
+        bench.seen(PacketKind::ResolutionRequest).into_iter().filter(|seen| seen.from == ip(A)).count();
+    assert!((4..=7).contains(&from_a), "{from_a}");
+    let resolved = EventKind::Resolved { protocol: ip("10.0.0.2"), nbma: ip(B) };
+    assert_eq!(bench.node("a").events.iter().filter(|&event| *event == resolved).count(), 1);
+}
+
+#[test]
+fn an_unused_next_hop_expires() {
+    let mut bench = phase2(|_, config| config.holding_time = seconds(30));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(seconds(1));
+    assert!(bench.has_peer("a", B));
+    bench.run(seconds(40));
+    assert_eq!(bench.kind("a", "10.0.0.2"), None);
+    assert!(!bench.has_peer("a", B));
+    assert_eq!(bench.seen(PacketKind::ResolutionRequest).len(), 2);
+}
+
+#[test]
+fn requests_are_repeated_then_given_up_while_the_hub_relays() {
+    let mut bench = phase2(|_, _| {});
+    // Data gets through to B and back, NHRP from the hub does not.
+    bench.cut.insert((ip(HUB), ip(B)));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(seconds(29));
+    let from_a = |bench: &Bench| {
+        let seen = bench.seen(PacketKind::ResolutionRequest);
+        seen.into_iter().filter(|seen| seen.from == ip(A)).map(|seen| seen.packet.clone()).collect::<Vec<_>>()
+    };
+    let sent = from_a(&bench);
+    assert_eq!(sent.len(), 7);
+    assert!(sent.iter().all(|packet| *packet == sent[0]), "same id, same content");
+    assert_eq!(bench.kind("a", "10.0.0.2"), Some(CacheKind::Incomplete));
+    bench.run(seconds(2));
+    assert_eq!(bench.kind("a", "10.0.0.2"), Some(CacheKind::Negative));
+    assert!(bench.node("a").events.contains(&EventKind::Unresolved { destination: ip("10.0.0.2") }));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    // After the negative time traffic starts another attempt.
+    bench.run(seconds(61));
+    bench.cut.clear();
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    bench.run(seconds(1));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "b"]);
+    assert_eq!(from_a(&bench).len(), 8);
+}
+
+#[test]
+fn what_nobody_has_is_refused_and_not_asked_for_again_for_a_while() {
+    let mut bench = phase2(|_, _| {});
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    bench.run(seconds(1));
+    let reply = &bench.seen(PacketKind::ResolutionReply)[0].packet;
+    let cies = &reply.body.clients().unwrap().cies;
+    assert_eq!((cies.len(), cies[0].code, cies[0].holding_time), (1, CieCode::NO_BINDING, 0));
+    assert_eq!(bench.kind("a", "10.0.0.77"), Some(CacheKind::Negative));
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    bench.run(seconds(50));
+    assert_eq!(bench.seen(PacketKind::ResolutionRequest).len(), 1);
+    bench.run(seconds(20));
+    assert_eq!(bench.kind("a", "10.0.0.77"), None);
+    assert_eq!(bench.fault("hub", Fault::Unreachable), 1);
+}
+
+#[test]
+fn a_hub_asks_nobody_for_an_unknown_next_hop() {
+    let mut bench = phase2(|_, _| {});
+    for _ in 0..3 {
+        bench.input("hub", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    }
+    bench.run(seconds(5));
+    assert!(bench.wire.is_empty());
+    assert_eq!(bench.kind("hub", "10.0.0.77"), Some(CacheKind::Negative));
+    // Once it registers it is there at once.
+    let mut late = config("10.0.0.77/24", "192.0.2.77");
+    late.nhs = vec![nhs("10.0.0.100", HUB)];
+    bench.add("late", late);
+    bench.run(seconds(1));
+    assert_eq!(bench.kind("hub", "10.0.0.77"), Some(CacheKind::Registered));
+    assert_eq!(bench.neighbour("hub", "10.0.0.77"), Some(ip("192.0.2.77")));
+}
+
+#[test]
+fn a_question_for_a_known_next_hop_is_answered_again() {
+    let mut bench = phase2(|_, _| {});
+    bench.kernel("a").neighbours.clear();
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.100") });
+    assert_eq!(bench.neighbour("a", "10.0.0.100"), Some(ip(HUB)));
+    assert!(bench.wire.is_empty());
+}
+
+#[test]
+fn both_spokes_behind_nat_find_each_other() {
+    let mut bench = Bench::default();
+    for (inside, outside) in [("172.20.0.1", "203.0.113.1"), ("172.20.0.2", "203.0.113.2")] {
+        bench.nat.insert(ip(inside), ip(outside));
+    }
+    bench.add("hub", config("10.0.0.100/24", HUB));
+    for (name, address, nbma) in [("a", "10.0.0.1/24", "172.20.0.1"), ("b", "10.0.0.2/24", "172.20.0.2")] {
+        let mut spoke = config(address, nbma);
+        spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+        bench.add(name, spoke);
+    }
+    bench.run(seconds(1));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub", "b"]);
+    bench.run(seconds(1));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "b"]);
+    assert_eq!(bench.data("b", "10.0.0.2", "10.0.0.1").unwrap(), ["b", "a"]);
+    let entry = bench.entry("a", "10.0.0.2").unwrap();
+    assert_eq!((entry.nbma, entry.claimed_nbma), (Some(ip("203.0.113.2")), Some(ip("172.20.0.2"))));
+}
+
+#[test]
+fn the_hub_fills_in_the_nat_address_that_a_spoke_does_not_know() {
+    let mut bench = phase2(|_, _| {});
+    // A spoke that leaves the extension empty although it is behind NAT.
+    let mut spoke = config("10.0.0.3/24", "172.20.0.3");
+    spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+    bench.nat.insert(ip("172.20.0.3"), ip("203.0.113.3"));
+    bench.add("c", spoke);
+    bench.run(seconds(1));
+    bench.wire.clear();
+    bench.data("c", "10.0.0.3", "10.0.0.2").unwrap();
+    let mut request = bench.wire[0].packet.clone();
+    request.set_extension(Value::NatAddress(Vec::new()));
+    bench.flights_clear();
+    bench.inject("hub", "203.0.113.3", &request);
+    let sent_on = bench.seen(PacketKind::ResolutionRequest).pop().unwrap();
+    let nat = &sent_on.packet.records(ExtensionKind::NAT_ADDRESS).unwrap()[0];
+    assert_eq!((nat.nbma, nat.protocol), (Some(ip("203.0.113.3")), Some(ip("10.0.0.3"))));
+    bench.run(seconds(1));
+    assert_eq!(bench.neighbour("b", "10.0.0.3"), Some(ip("203.0.113.3")));
+}
+
+#[test]
+fn a_requester_that_does_not_want_to_be_cached_is_not() {
+    for change in [0, 1] {
+        let mut bench = phase2(|_, _| {});
+        bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+        let mut request = bench.wire[0].packet.clone();
+        bench.flights_clear();
+        if change == 0 {
+            request.flags = request.flags.without(Flags::RESOLUTION_SOURCE_STABLE);
+        } else {
+            request.body.clients_mut().unwrap().cies[0].holding_time = 0;
+        }
+        bench.inject("hub", A, &request);
+        bench.run(seconds(1));
+        assert_eq!(bench.kind("b", "10.0.0.1"), None);
+        // Its data is taken all the same, because it was answered.
+        assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_stranger_is_answered_but_not_believed() {
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.source_nbma = Some(ip("192.0.2.66"));
+    bench.inject("b", "192.0.2.66", &request);
+    assert_eq!(bench.kind("b", "10.0.0.1"), None);
+    assert!(bench.has_peer("b", "192.0.2.66"));
+    bench.run(seconds(620));
+    assert!(!bench.has_peer("b", "192.0.2.66"));
+}
+
+#[test]
+fn a_stranger_cannot_bounce_packets_off_a_server() {
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    let request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    let sent = bench.wire.len();
+    bench.inject("hub", "192.0.2.66", &request);
+    assert_eq!(bench.wire.len(), sent);
+    assert_eq!(bench.fault("hub", Fault::UnknownSource), 1);
+}
+
+#[test]
+fn replies_that_cannot_be_true_are_ignored() {
+    type Change = fn(&mut Packet);
+    let changes: [Change; 6] = [
+        |packet| packet.body.clients_mut().unwrap().request_id ^= 1,
+        |packet| packet.destination_protocol = Some(ip("10.0.0.3")),
+        |packet| packet.body.clients_mut().unwrap().cies[0].nbma = Some(ip(A)),
+        |packet| packet.body.clients_mut().unwrap().cies[0].nbma = Some(ip("224.0.0.1")),
+        |packet| packet.body.clients_mut().unwrap().cies[0].protocol = Some(ip("10.0.0.1")),
+        |packet| packet.body.clients_mut().unwrap().cies[0].holding_time = 0,
+    ];
+    let mut bench = phase2(|_, _| {});
+    bench.cut.insert((ip(HUB), ip(A)));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(Duration::from_millis(500));
+    let reply = bench.seen(PacketKind::ResolutionReply).pop().unwrap().packet.clone();
+    for (index, change) in changes.iter().enumerate() {
+        let mut bad = reply.clone();
+        change(&mut bad);
+        bench.inject("a", HUB, &bad);
+        assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)), "change {index}");
+        assert_eq!(bench.fault("a", Fault::UnexpectedReply), index as u64 + 1);
+    }
+    // Nobody but the one we asked, a peer, or the answer itself has a say.
+    let mut relayed = reply.clone();
+    relayed.set_extension(Value::ReverseTransit(vec![Cie::binding(ip(HUB), ip("10.0.0.100"))]));
+    bench.inject("a", "192.0.2.66", &relayed);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
+    bench.inject("a", HUB, &reply);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+}
+
+#[test]
+fn a_reply_straight_from_the_egress_counts_too() {
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(Duration::from_millis(25));
+    let reply = bench.seen(PacketKind::ResolutionReply).pop().unwrap().packet.clone();
+    bench.flights_clear();
+    bench.inject("a", B, &reply);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+}
+
+#[test]
+fn of_several_answers_the_best_is_taken() {
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(Duration::from_millis(25));
+    let mut reply = bench.seen(PacketKind::ResolutionReply).pop().unwrap().packet.clone();
+    bench.flights_clear();
+    let clients = reply.body.clients_mut().unwrap();
+    let cie = clients.cies[0].clone();
+    clients.cies = vec![
+        Cie { code: CieCode::PROHIBITED, preference: 9, ..cie.clone() },
+        Cie { nbma: Some(ip("192.0.2.21")), preference: 1, ..cie.clone() },
+        Cie { nbma: Some(ip("192.0.2.22")), preference: 5, ..cie.clone() },
+        Cie { nbma: Some(ip("192.0.2.23")), preference: 5, ..cie },
+    ];
+    bench.inject("a", HUB, &reply);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.22")));
+}
+
+#[test]
+fn hop_count_and_loops_are_answered_with_errors() {
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    let request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    let code = |bench: &Bench| match &bench.wire.last().unwrap().packet.body {
+        Body::ErrorIndication(error) => error.code,
+        other => panic!("{other:?}"),
+    };
+    let mut tired = request.clone();
+    tired.hop_count = 0;
+    bench.inject("hub", A, &tired);
+    assert_eq!(code(&bench), ErrorCode::HOP_COUNT_EXCEEDED);
+    let mut round = request.clone();
+    round.set_extension(Value::ForwardTransit(vec![Cie::binding(ip(HUB), ip("10.0.0.100"))]));
+    bench.inject("hub", A, &round);
+    assert_eq!(code(&bench), ErrorCode::LOOP_DETECTED);
+    assert!(bench.node("hub").events.contains(&EventKind::Loop { source: ip(A) }));
+    // The asker takes the error for an answer.
+    bench.run(seconds(1));
+    assert_eq!(bench.kind("a", "10.0.0.2"), Some(CacheKind::Negative));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+}
+
+#[test]
+fn a_packet_with_an_unknown_compulsory_extension_is_sent_on_untouched() {
+    use crate::nhrp::wire::Extension;
+    let mut bench = phase2(|_, _| {});
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    let value = Value::Other { kind: ExtensionKind(0x1234), value: vec![1].into() };
+    request.extensions.as_mut().unwrap().list.push(Extension { compulsory: true, value });
+    bench.inject("hub", A, &request);
+    let sent_on = bench.wire.last().unwrap();
+    assert_eq!(sent_on.to, ip(B));
+    assert_eq!(sent_on.packet, Packet { hop_count: 254, ..request });
+    // The destination has to understand it.
+    bench.run(Duration::from_millis(15));
+    let Body::ErrorIndication(error) = &bench.wire.last().unwrap().packet.body else { panic!() };
+    assert_eq!(error.code, ErrorCode::UNRECOGNIZED_EXTENSION);
+}
+
+#[test]
+fn a_hub_may_answer_for_its_clients() {
+    let mut bench = phase2(|_, config| config.policy.answer_for_clients = true);
+    bench.run(seconds(100));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(seconds(1));
+    let requests = bench.seen(PacketKind::ResolutionRequest);
+    assert_eq!((requests.len(), requests[0].to), (1, ip(HUB)));
+    let reply = &bench.seen(PacketKind::ResolutionReply)[0].packet;
+    let cie = &reply.body.clients().unwrap().cies[0];
+    assert_eq!((cie.nbma, cie.protocol), (Some(ip(B)), Some(ip("10.0.0.2"))));
+    assert!((400..520).contains(&cie.holding_time), "what is left: {}", cie.holding_time);
+    assert_eq!(reply.records(ExtensionKind::RESPONDER_ADDRESS).unwrap()[0].nbma, Some(ip(HUB)));
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+
+    // When the client goes, those who were told are told again.
+    bench.input("b", Input::Shutdown);
+    bench.run(seconds(1));
+    assert_ne!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+    assert_eq!(bench.seen(PacketKind::PurgeReply).len(), 1);
+}
+
+#[test]
+fn hubs_in_a_chain_find_each_others_spokes() {
+    let mut bench = Bench::default();
+    let mut second = config("10.0.0.200/24", "192.0.2.200");
+    second.nhs = vec![nhs("10.0.0.100", HUB)];
+    let mut first = config("10.0.0.100/24", HUB);
+    first.nhs = vec![nhs("10.0.0.200", "192.0.2.200")];
+    bench.add("hub", first).add("hub2", second);
+    for (name, address, nbma, server) in [
+        ("a", "10.0.0.1/24", A, nhs("10.0.0.100", HUB)),
+        ("b", "10.0.0.2/24", B, nhs("10.0.0.200", "192.0.2.200")),
+    ] {
+        let mut spoke = config(address, nbma);
+        spoke.nhs = vec![server];
+        bench.add(name, spoke);
+    }
+    bench.run(seconds(2));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub", "hub2", "b"]);
+    bench.run(seconds(2));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "b"]);
+    assert_eq!(bench.data("b", "10.0.0.2", "10.0.0.1").unwrap(), ["b", "a"]);
+    // Nobody has it: the question must not go round between the hubs.
+    bench.wire.clear();
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    bench.run(seconds(60));
+    assert_eq!(bench.kind("a", "10.0.0.77"), Some(CacheKind::Negative));
+    assert!(bench.wire.len() < 10, "{}", bench.wire.len());
+}
+
+#[test]
+fn another_server_relays_when_the_first_one_is_gone() {
+    let mut bench = Bench::default();
+    bench.add("hub", config("10.0.0.100/24", HUB)).add("hub2", config("10.0.0.200/24", "192.0.2.200"));
+    for (name, address, nbma) in [("a", "10.0.0.1/24", A), ("b", "10.0.0.2/24", B)] {
+        let mut spoke = config(address, nbma);
+        spoke.resolve = false;
+        spoke.shortcut = false;
+        spoke.registration_interval = Some(seconds(10));
+        spoke.nhs = vec![nhs("10.0.0.100", HUB), nhs("10.0.0.200", "192.0.2.200")];
+        bench.add(name, spoke);
+    }
+    bench.run(seconds(1));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub", "b"]);
+    bench.set_alive("hub", false);
+    bench.run(seconds(25));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub2", "b"]);
+}
+
+#[test]
+fn pending_resolutions_are_bounded() {
+    let mut bench = phase2(|_, config| config.limits.pending_resolutions = 5);
+    bench.set_alive("hub", false);
+    for last in 50..70 {
+        bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip(&format!("10.0.0.{last}")) });
+    }
+    assert_eq!(bench.seen(PacketKind::ResolutionRequest).len(), 5);
+    assert_eq!(bench.fault("a", Fault::TableFull), 15);
+    let ids: std::collections::BTreeSet<_> =
+        bench.wire.iter().map(|seen| seen.packet.body.clients().unwrap().request_id).collect();
+    assert_eq!(ids.len(), 5);
+}
+
+#[test]
+fn networks_are_separate_unless_their_number_is_the_same() {
+    use crate::nhrp::engine::{Engine, TunnelId};
+    // Two tunnels on one hub; the request comes by the first, the route leads into the second.
+    for (network_id, sent_on) in [(1, true), (2, false)] {
+        let mut bench = phase2(|_, _| {});
+        bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+        let mut request = bench.wire[0].packet.clone();
+        request.destination_protocol = Some(ip("10.1.0.9"));
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes).unwrap();
+
+        let mut second = config("10.1.0.100/24", "192.0.2.101");
+        second.id = TunnelId(2);
+        second.network_id = network_id;
+        second.static_maps = vec![crate::nhrp::engine::StaticMap { protocol: ip("10.1.0.9"), nbma: ip(B) }];
+        let mut first = config("10.0.0.100/24", HUB);
+        first.static_maps = vec![crate::nhrp::engine::StaticMap { protocol: ip("10.0.0.1"), nbma: ip(A) }];
+        let mut kernel = Kernel::default();
+        kernel.routes.push((net("10.1.0.0/24"), RouteTo::Tunnel(TunnelId(2), None)));
+        let mut engine = Engine::new(vec![first, second], 1);
+        let mut out = Vec::new();
+        engine.start(bench.now, &kernel, &mut out);
+        out.clear();
+        let input = Input::Packet { tunnel: TUNNEL, source: ip(A), bytes: &bytes };
+        engine.handle(bench.now, input, &kernel, &mut out);
+        let [.., Action::Send { tunnel, to, bytes }] = out.as_slice() else { panic!("{out:?}") };
+        let kind = Packet::decode(bytes).unwrap().kind();
+        if sent_on {
+            assert_eq!((*tunnel, *to, kind), (TunnelId(2), ip(B), PacketKind::ResolutionRequest));
+        } else {
+            // The other network begins here, so we are the egress.
+            assert_eq!((*tunnel, *to, kind), (TUNNEL, ip(A), PacketKind::ResolutionReply));
+        }
+    }
+}
+
+#[test]
+fn the_test_kernel_routes_by_the_longest_prefix() {
+    use crate::nhrp::engine::Environment;
+    let bench = phase2(|_, _| {});
+    assert!(matches!(bench.node("a").kernel.route(ip("192.168.1.5")), Route::Elsewhere { .. }));
+    assert!(matches!(bench.node("a").kernel.route(ip("8.8.8.8")), Route::None));
+}

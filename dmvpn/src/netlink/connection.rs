@@ -6,8 +6,7 @@ use futures_util::StreamExt;
 use nix::errno::Errno;
 use rtnetlink::{
     packet_core::{
-        ErrorMessage, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
-        NlasIterator,
+        NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload, NlasIterator,
     },
     packet_route::RouteNetlinkMessage,
     proto::sys::AsyncSocket,
@@ -104,11 +103,9 @@ impl Netlink {
                 match message.payload {
                     NetlinkPayload::InnerMessage(message) => answer(message),
                     NetlinkPayload::Error(error) if error.code.is_none() => return Ok(()),
-                    NetlinkPayload::Error(error) => return Err(refused(&error)),
+                    NetlinkPayload::Error(error) => return Err(refused(error.raw_code(), &error.header)),
                     NetlinkPayload::Done(done) if done.code >= 0 => return Ok(()),
-                    NetlinkPayload::Done(done) => {
-                        return Err(Errno::from_raw(done.code.saturating_neg()).into());
-                    }
+                    NetlinkPayload::Done(done) => return Err(refused(done.code, &[])),
                     _ => {}
                 }
             }
@@ -119,14 +116,14 @@ impl Netlink {
     }
 }
 
-/// The error number and the kernel's words from an error message, which holds the header of the request and then
-/// attributes.
-pub(super) fn refused(error: &ErrorMessage) -> Cause {
-    let message = error.header.get(NETLINK_HEADER_SIZE..).and_then(|attributes| {
+/// Why the kernel refused: the (negative) code of an error message, and the kernel's words from what follows it, which is
+/// the header of the request and then attributes.
+pub(super) fn refused(code: i32, rest: &[u8]) -> Cause {
+    let message = rest.get(NETLINK_HEADER_SIZE..).and_then(|attributes| {
         NlasIterator::new(attributes)
             .map_while(Result::ok)
             .find(|attribute| attribute.kind() == ERROR_ATTRIBUTE_MESSAGE)
             .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned())
     });
-    Cause::Refused { errno: Errno::from_raw(error.raw_code().saturating_neg()), message }
+    Cause::Refused { errno: Errno::from_raw(code.saturating_neg()), message }
 }

@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::IpAddr,
+    num::NonZeroI32,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,8 @@ use nix::{
 };
 use rtnetlink::{
     packet_core::{
-        NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkMessage, NetlinkPayload,
+        DecodeError, DoneBuffer, ErrorBuffer, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+        NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator, Parseable,
     },
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
@@ -45,6 +47,12 @@ const LISTING_ATTEMPTS: usize = 3;
 
 /// The kernel sends listings in pieces of at most 32 KiB.
 const RECEIVE_BUFFER_SIZE: usize = 64 * 1024;
+
+// linux/rtnetlink.h
+const RTM_NEWROUTE: u16 = 24;
+const RTA_DST: u16 = 1;
+/// Size of `struct rtmsg`.
+const ROUTE_HEADER_SIZE: usize = 12;
 
 /// How the kernel routes a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,15 +141,14 @@ impl Lookup {
 
     fn ask(&self, message: RouteMessage) -> Result<Option<Found>, Cause> {
         let mut found = None;
-        match self.exchange(message, 0, |answer| found = Found::from_message(&answer)) {
+        let asked = self.exchange(message, 0, |route| {
+            found = Found::decode(route)?;
+            Ok(())
+        });
+        match asked {
             Ok(()) => Ok(found),
-            // How the kernel reports: no route; unreachable; prohibit; blackhole; throw.
-            Err(cause) => match cause.errno() {
-                Some(
-                    Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL | Errno::EAGAIN,
-                ) => Ok(None),
-                _ => Err(cause),
-            },
+            Err(cause) if is_refusal(&cause) => Ok(None),
+            Err(cause) => Err(cause),
         }
     }
 
@@ -156,14 +163,19 @@ impl Lookup {
         }
         for _ in 0..LISTING_ATTEMPTS {
             let mut best: Option<Found> = None;
-            let listing = self.exchange(message.clone(), NLM_F_DUMP, |entry| {
-                let Some(route) = Found::from_message(&entry) else { return };
-                if !route.prefix.contains(&destination) || route.is_shortcut() || route.dead {
-                    return;
+            let listing = self.exchange(message.clone(), NLM_F_DUMP, |route| {
+                // Most routes do not; to decode them all would take far longer.
+                if !covers(route, destination) {
+                    return Ok(());
                 }
-                if best.as_ref().is_none_or(|best| route.beats(best)) {
+                if let Some(route) = Found::decode(route)?
+                    && !route.is_shortcut()
+                    && !route.dead
+                    && best.as_ref().is_none_or(|best| route.beats(best))
+                {
                     best = Some(route);
                 }
+                Ok(())
             });
             match listing {
                 Ok(()) => return Ok(best),
@@ -196,12 +208,12 @@ impl Lookup {
         }
     }
 
-    /// Sends a question and hands every route of the answer to `receive`.
+    /// Sends a question and hands every route of the answer, undecoded, to `receive`.
     fn exchange(
         &self,
         message: RouteMessage,
         flags: u16,
-        mut receive: impl FnMut(RouteMessage),
+        mut receive: impl FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
         let sequence = self.sequence.get().wrapping_add(1);
         self.sequence.set(sequence);
@@ -227,26 +239,34 @@ impl Lookup {
             };
             let mut rest = buffer.get(..length).unwrap_or_default();
             while !rest.is_empty() {
-                let (message, remainder) = split_message(rest)?;
-                rest = remainder;
+                let message = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
+                let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
+                // Messages start at multiples of four bytes.
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
                 // An answer that came too late for an earlier question.
-                if message.header.sequence_number != sequence {
+                if message.sequence_number() != sequence {
                     continue;
                 }
-                interrupted |= message.header.flags & NLM_F_DUMP_INTR != 0;
-                match message.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
-                        receive(route);
+                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
+                match message.message_type() {
+                    RTM_NEWROUTE => {
+                        receive(message.payload())?;
                         if flags & NLM_F_DUMP == 0 {
                             return Ok(());
                         }
                     }
-                    NetlinkPayload::Error(error) => return Err(refused(&error)),
-                    NetlinkPayload::Done(done) if done.code < 0 => {
-                        return Err(Errno::from_raw(done.code.saturating_neg()).into());
+                    NLMSG_ERROR => {
+                        let error = ErrorBuffer::new_checked(message.payload()).map_err(malformed)?;
+                        return Err(refused(error.code().map_or(0, NonZeroI32::get), error.payload()));
                     }
-                    NetlinkPayload::Done(_) if interrupted => return Err(Cause::Interrupted),
-                    NetlinkPayload::Done(_) => return Ok(()),
+                    NLMSG_DONE => {
+                        let done = DoneBuffer::new_checked(message.payload()).map_err(malformed)?;
+                        return match done.code() {
+                            0 if interrupted => Err(Cause::Interrupted),
+                            0 => Ok(()),
+                            code => Err(refused(code, &[])),
+                        };
+                    }
                     _ => {}
                 }
             }
@@ -255,15 +275,36 @@ impl Lookup {
     }
 }
 
-/// The first message of a datagram, and what follows it.
-fn split_message(datagram: &[u8]) -> Result<(NetlinkMessage<RouteNetlinkMessage>, &[u8]), Cause> {
-    let malformed = |error: rtnetlink::packet_core::DecodeError| Cause::Malformed(error.to_string());
-    let length = NetlinkBuffer::new_checked(datagram).map_err(malformed)?.length();
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let message =
-        NetlinkMessage::deserialize(datagram.get(..length).unwrap_or(datagram)).map_err(malformed)?;
-    // Messages start at multiples of four bytes.
-    Ok((message, datagram.get(length.next_multiple_of(4)..).unwrap_or_default()))
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn malformed(error: DecodeError) -> Cause {
+    Cause::Malformed(error.to_string())
+}
+
+/// How the kernel reports that a destination cannot be reached: no route; unreachable; prohibit; blackhole; throw.
+pub(super) fn is_refusal(cause: &Cause) -> bool {
+    matches!(
+        cause.errno(),
+        Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EINVAL | Errno::EAGAIN)
+    )
+}
+
+/// Whether the route in a message covers `destination`.
+fn covers(route: &[u8], destination: IpAddr) -> bool {
+    let (Some(length), Some(attributes)) = (route.get(1), route.get(ROUTE_HEADER_SIZE..)) else {
+        return false;
+    };
+    let network = NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .find(|attribute| attribute.kind() == RTA_DST)
+        .and_then(|attribute| match destination {
+            IpAddr::V4(_) => <[u8; 4]>::try_from(attribute.value()).ok().map(IpAddr::from),
+            IpAddr::V6(_) => <[u8; 16]>::try_from(attribute.value()).ok().map(IpAddr::from),
+        });
+    match network {
+        Some(network) => IpNet::new(network, *length).is_ok_and(|prefix| prefix.contains(&destination)),
+        // The default route carries no address.
+        None => *length == 0,
+    }
 }
 
 /// "How is a packet to `destination` routed?"
@@ -298,6 +339,11 @@ struct Found {
 }
 
 impl Found {
+    /// Decodes a message; `None` for a route of another kind.
+    fn decode(route: &[u8]) -> Result<Option<Self>, Cause> {
+        RouteMessage::parse(route).map(|message| Self::from_message(&message)).map_err(malformed)
+    }
+
     fn from_message(message: &RouteMessage) -> Option<Self> {
         let RouteHeader { table, protocol, kind, flags, .. } = message.header;
         let mut found = Self {

@@ -333,3 +333,63 @@ fn is_tentative(message: &AddressMessage) -> bool {
         None => message.header.flags.contains(AddressHeaderFlags::Tentative),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rtnetlink::packet_route::neighbour::{NeighbourAttribute, NeighbourState};
+
+    use super::*;
+
+    /// A datagram with the neighbours 10.0.0.0 + `numbers`.
+    fn neighbours(numbers: std::ops::Range<u32>) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        for number in numbers {
+            let mut entry = NeighbourMessage::default();
+            entry.header.family = AddressFamily::Inet;
+            entry.header.ifindex = 2;
+            entry.header.state = NeighbourState::Reachable;
+            entry.attributes = vec![
+                NeighbourAttribute::Destination(IpAddr::V4((0x0a00_0000 + number).into()).into()),
+                NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 1]),
+            ];
+            let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(entry));
+            message.finalize();
+            let start = datagram.len();
+            datagram.resize(start + message.buffer_len(), 0);
+            message.serialize(&mut datagram[start..]);
+        }
+        datagram
+    }
+
+    #[test]
+    fn more_objects_than_a_batch_holds_are_everything() {
+        let mut batch = Batch::default();
+        let limit = u32::try_from(MAX_BATCH).unwrap();
+        batch.add_datagram(&neighbours(0..limit), &BTreeSet::new());
+        batch.add_datagram(&neighbours(0..limit), &BTreeSet::new());
+        assert_eq!(batch.objects(), MAX_BATCH, "the same ones again take no room");
+        batch.add_datagram(&neighbours(limit..limit + 1), &BTreeSet::new());
+        assert_eq!(batch.objects(), 0);
+        assert_eq!(batch.into_changes(), [Change::Everything]);
+    }
+
+    #[test]
+    fn a_message_that_makes_no_sense_is_everything() {
+        let whole = neighbours(0..1);
+        for length in 1..whole.len() {
+            let mut batch = Batch::default();
+            batch.add_datagram(&whole[..length], &BTreeSet::new());
+            assert_eq!(batch.into_changes(), [Change::Everything], "{length} of {} bytes", whole.len());
+        }
+    }
+
+    #[test]
+    fn messages_of_other_kinds_are_no_change() {
+        let mut other = neighbours(0..1);
+        // RTM_NEWQDISC
+        other[4] = 36;
+        let mut batch = Batch::default();
+        batch.add_datagram(&other, &BTreeSet::new());
+        assert!(batch.is_empty());
+    }
+}

@@ -23,7 +23,7 @@ use super::{
     Error, Netlink,
     error::Cause,
     interfaces,
-    lookup::{gateway, question},
+    lookup::{gateway, is_refusal, question},
     neighbours::{entry, link_layer_address},
     routes::route_address,
 };
@@ -84,21 +84,15 @@ impl Underlay {
         message.attributes.push(RouteAttribute::Source(route_address(source)));
         let answers = match self.netlink.request(RouteNetlinkMessage::GetRoute(message), 0).await {
             Ok(answers) => answers,
-            // EINVAL is a blackhole route, or a source that is not ours.
-            Err(cause) if cause.errno() == Some(Errno::EINVAL) => {
-                if interfaces::address_owner(&self.netlink, source).await?.is_none() {
-                    let cause =
-                        format!("{source} is not an address of this box: correct the tunnel's source");
-                    return Err(Error::new(what(), Cause::Conflict(cause)));
-                }
-                return Ok(None);
-            }
-            Err(cause) => match cause.errno() {
-                Some(Errno::ENETUNREACH | Errno::EHOSTUNREACH | Errno::EACCES | Errno::EAGAIN) => {
+            // No route, a route that refuses, or (EINVAL or ENETUNREACH, by kernel) a source that is not ours.
+            Err(cause) if is_refusal(&cause) => {
+                if interfaces::address_owner(&self.netlink, source).await?.is_some() {
                     return Ok(None);
                 }
-                _ => return Err(Error::new(what(), cause)),
-            },
+                let cause = format!("{source} is not an address of this box: correct the tunnel's source");
+                return Err(Error::new(what(), Cause::Conflict(cause)));
+            }
+            Err(cause) => return Err(Error::new(what(), cause)),
         };
         let route = answers.into_iter().find_map(|answer| match answer {
             RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => Some(route),

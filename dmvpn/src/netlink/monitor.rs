@@ -340,10 +340,17 @@ mod tests {
 
     use super::*;
 
+    fn datagram(message: RouteNetlinkMessage) -> Vec<u8> {
+        let mut message = NetlinkMessage::from(message);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes
+    }
+
     /// A datagram with the neighbours 10.0.0.0 + `numbers`.
     fn neighbours(numbers: std::ops::Range<u32>) -> Vec<u8> {
-        let mut datagram = Vec::new();
-        for number in numbers {
+        let messages = numbers.map(|number| {
             let mut entry = NeighbourMessage::default();
             entry.header.family = AddressFamily::Inet;
             entry.header.ifindex = 2;
@@ -352,13 +359,9 @@ mod tests {
                 NeighbourAttribute::Destination(IpAddr::V4((0x0a00_0000 + number).into()).into()),
                 NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, 1]),
             ];
-            let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(entry));
-            message.finalize();
-            let start = datagram.len();
-            datagram.resize(start + message.buffer_len(), 0);
-            message.serialize(&mut datagram[start..]);
-        }
-        datagram
+            datagram(RouteNetlinkMessage::NewNeighbour(entry))
+        });
+        messages.flatten().collect()
     }
 
     #[test]
@@ -391,5 +394,18 @@ mod tests {
         let mut batch = Batch::default();
         batch.add_datagram(&other, &BTreeSet::new());
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn a_port_that_leaves_a_bridge_is_no_interface_that_goes() {
+        let mut port = LinkMessage::default();
+        port.header.index = 2;
+        let mut batch = Batch::default();
+        port.header.interface_family = AddressFamily::Bridge;
+        batch.add_datagram(&datagram(RouteNetlinkMessage::DelLink(port.clone())), &BTreeSet::new());
+        assert!(batch.is_empty());
+        port.header.interface_family = AddressFamily::Unspec;
+        batch.add_datagram(&datagram(RouteNetlinkMessage::DelLink(port)), &BTreeSet::new());
+        assert!(matches!(batch.into_changes()[..], [Change::Link { state: LinkState::Removed, .. }]));
     }
 }

@@ -78,19 +78,6 @@ fn reports_links() {
 }
 
 #[test]
-fn a_port_that_leaves_a_bridge_is_not_removed() {
-    in_namespace(|_| async move {
-        let eth0 = pair();
-        ip("link add bridge0 type bridge");
-        ip("link set eth0 master bridge0");
-        let mut monitor = subscribe().await;
-        ip("link set eth0 nomaster");
-        let found = changes(&mut monitor).await;
-        assert_eq!(link_states(&found, eth0).last(), Some(&LinkState::Up), "{found:?}");
-    });
-}
-
-#[test]
 fn reports_addresses_when_they_can_be_used() {
     in_namespace(|_| async move {
         let eth0 = pair();

@@ -1,5 +1,7 @@
 //! What the kinds of packet do not share (RFC 2332 5.2).
 
+use std::fmt;
+
 use super::{
     Cie, DecodeError, EncodeError, ErrorCode, Opaque,
     cie::{self, Budget, Families},
@@ -29,6 +31,20 @@ pub enum PacketKind {
 }
 
 impl PacketKind {
+    /// Name in JSON and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ResolutionRequest => "resolution-request",
+            Self::ResolutionReply => "resolution-reply",
+            Self::RegistrationRequest => "registration-request",
+            Self::RegistrationReply => "registration-reply",
+            Self::PurgeRequest => "purge-request",
+            Self::PurgeReply => "purge-reply",
+            Self::ErrorIndication => "error-indication",
+            Self::TrafficIndication => "traffic-indication",
+        }
+    }
+
     /// The kind with that number.
     pub(super) const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
@@ -41,6 +57,22 @@ impl PacketKind {
             7 => Self::ErrorIndication,
             8 => Self::TrafficIndication,
             _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for PacketKind {
+    /// The name in RFC 2332.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ResolutionRequest => "Resolution Request",
+            Self::ResolutionReply => "Resolution Reply",
+            Self::RegistrationRequest => "Registration Request",
+            Self::RegistrationReply => "Registration Reply",
+            Self::PurgeRequest => "Purge Request",
+            Self::PurgeReply => "Purge Reply",
+            Self::ErrorIndication => "Error Indication",
+            Self::TrafficIndication => "Traffic Indication",
         })
     }
 }

@@ -16,11 +16,12 @@ mod code;
 mod error;
 mod extension;
 mod flags;
+mod inspection;
 mod opaque;
 mod packet;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use address::{IpFamily, ProtocolType};
 pub use authentication::Authentication;
@@ -30,6 +31,7 @@ pub use code::{CieCode, ErrorCode};
 pub use error::{DecodeError, EncodeError, Fault};
 pub use extension::{End, Extension, ExtensionKind, Extensions, Value};
 pub use flags::Flags;
+pub use inspection::{Comparison, Inspection};
 pub use opaque::Opaque;
 pub use packet::Packet;
 

@@ -16,16 +16,16 @@ use super::{
 };
 
 /// The only version (`ar$op.version`).
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
 /// Bytes before the first address: the shortest packet.
-const HEADER: usize = 28;
+pub(super) const HEADER: usize = 28;
 
 /// Where fields are that are not read or written in their turn.
-const SIZE: usize = 10;
-const CHECKSUM: usize = 12;
-const EXTENSION_OFFSET: usize = 14;
-const VERSION_OFFSET: usize = 16;
+pub(super) const SIZE: usize = 10;
+pub(super) const CHECKSUM: usize = 12;
+pub(super) const EXTENSION_OFFSET: usize = 14;
+pub(super) const VERSION_OFFSET: usize = 16;
 
 /// An NHRP packet.
 ///
@@ -173,13 +173,18 @@ impl Packet {
     /// Reads a packet. Bytes past its own size (Ethernet padding) are left alone.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let bytes = own_bytes(bytes)?;
+        Self::read(bytes, extensions_at(bytes))
+    }
+
+    /// Reads a packet that is all of `bytes`, whatever its size and checksum fields say. The extensions begin at
+    /// `extensions_at`; there are none when that is 0.
+    pub(super) fn read(bytes: &[u8], extensions_at: u16) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes, 0, Some(ErrorCode::PROTOCOL_ERROR));
 
         let nbma_family = reader.array().map(u16::from_be_bytes)?;
         let protocol_number = reader.array().map(u16::from_be_bytes)?;
         let snap = reader.array()?;
-        let [hop_count, _, _, _, _] = reader.array()?;
-        let extensions_at = reader.array().map(u16::from_be_bytes)?;
+        let [hop_count, _, _, _, _, _, _] = reader.array()?;
         let [_, kind, nbma_length, subaddress_length] = reader.array()?;
         let [source_length, destination_length] = reader.array()?;
         let flags = Flags(reader.array().map(u16::from_be_bytes)?);
@@ -277,6 +282,14 @@ impl Packet {
         let checksum = !checksum::sum(buffer);
         buffer[CHECKSUM..CHECKSUM + 2].copy_from_slice(&checksum.to_be_bytes());
         Ok(())
+    }
+}
+
+/// Where the extensions begin, as the packet says; 0 when it is too short to say.
+pub(super) fn extensions_at(bytes: &[u8]) -> u16 {
+    match bytes.get(EXTENSION_OFFSET..VERSION_OFFSET) {
+        Some(&[high, low]) => u16::from_be_bytes([high, low]),
+        _ => 0,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::nhrp::wire::{
 };
 
 /// Everything at once that an extensions part may hold, in the order of FRR and with what others add.
-static EXTENSIONS: &str = "
+pub(crate) static EXTENSIONS: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     01 0080 9895 0034       # hop count 1, 128 bytes, checksum, extensions at 52
     01 03 04 00             # version 1, type 3, source NBMA 4 bytes, no subaddress
@@ -29,7 +29,7 @@ static EXTENSIONS: &str = "
 ";
 
 /// No End extension; a length of one byte makes the size odd.
-static NO_END: &str = "
+pub(crate) static NO_END: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 003d 953b 0034       # hop count 255, 61 bytes, checksum, extensions at 52
     01 03 04 00             # version 1, type 3, source NBMA 4 bytes, no subaddress
@@ -40,7 +40,7 @@ static NO_END: &str = "
 ";
 
 /// An extensions part of no bytes at all.
-static EMPTY_EXTENSIONS: &str = "
+pub(crate) static EMPTY_EXTENSIONS: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0034 8d52 0034       # hop count 255, 52 bytes, checksum, extensions at 52
     01 03 04 00             # version 1, type 3, source NBMA 4 bytes, no subaddress
@@ -50,7 +50,7 @@ static EMPTY_EXTENSIONS: &str = "
 ";
 
 /// The shortest packet: no address, no entry.
-static SHORTEST: &str = "
+pub(crate) static SHORTEST: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 001c f5dd 0000       # hop count 255, 28 bytes, checksum, no extensions
     01 01 00 00             # version 1, type 1, no source NBMA address, no subaddress
@@ -58,7 +58,7 @@ static SHORTEST: &str = "
 ";
 
 /// Fields that we leave at zero: SNAP, subaddresses, unused words, preference.
-static RARE_FIELDS: &str = "
+pub(crate) static RARE_FIELDS: &str = "
     0001 0080 0000000800    # NBMA IPv4, protocol by SNAP: IPv4
     ff 003b 1435 0000       # hop count 255, 59 bytes, checksum, no extensions
     01 01 04 02             # version 1, type 1, source NBMA 4 bytes, subaddress 2 bytes
@@ -69,7 +69,7 @@ static RARE_FIELDS: &str = "
 ";
 
 /// FRR: an IPv4 protocol address in the responder address of an IPv6 packet.
-static MIXED_RESPONDER: &str = "
+pub(crate) static MIXED_RESPONDER: &str = "
     0001 86dd 0000000000    # NBMA IPv4, protocol IPv6, no SNAP
     40 0068 54a4 004c       # hop count 64, 104 bytes, checksum, extensions at 76
     01 04 04 00             # version 1, type 4, source NBMA 4 bytes, no subaddress

@@ -6,7 +6,7 @@ use crate::nhrp::wire::{
 };
 
 /// The hub met a wrong password, and quotes the head of the packet.
-pub(super) static ERROR: &str = "
+pub(crate) static ERROR: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0044 f87d 0000       # hop count 255, 68 bytes, checksum, no extensions
     01 07 04 00             # version 1, type 7, source NBMA 4 bytes, no subaddress
@@ -16,7 +16,7 @@ pub(super) static ERROR: &str = "
 ";
 
 /// The form of OpenNHRP: extensions, and 16 zero bytes after the end.
-static PADDED_ERROR: &str = "
+pub(crate) static PADDED_ERROR: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     00 0042 966b 002e       # hop count 0, 66 bytes, checksum, extensions at 46
     01 07 04 00             # version 1, type 7, source NBMA 4 bytes, no subaddress
@@ -28,7 +28,7 @@ static PADDED_ERROR: &str = "
 ";
 
 /// An error of odd length without extensions: the last byte is the high half of its word.
-static ODD_ERROR: &str = "
+pub(crate) static ODD_ERROR: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     00 002b 96bc 0000       # hop count 0, 43 bytes, checksum, no extensions
     01 07 04 00             # version 1, type 7, source NBMA 4 bytes, no subaddress
@@ -38,7 +38,7 @@ static ODD_ERROR: &str = "
 ";
 
 /// The hub tells a spoke that there is a better way: IP header and eight bytes of the data packet.
-pub(super) static TRAFFIC: &str = "
+pub(crate) static TRAFFIC: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0062 5c12 0044       # hop count 255, 98 bytes, checksum, extensions at 68
     01 08 04 00             # version 1, type 8, source NBMA 4 bytes, no subaddress

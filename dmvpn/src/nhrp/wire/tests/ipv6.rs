@@ -4,7 +4,7 @@ use super::{check, ip};
 use crate::nhrp::wire::{Body, Cie, CieCode, Clients, Extensions, Packet, Value};
 
 /// IPv6 over IPv4.
-static OVER_IPV4: &str = "
+pub(crate) static OVER_IPV4: &str = "
     0001 86dd 0000000000    # NBMA IPv4, protocol IPv6, no SNAP
     ff 0074 5002 004c       # hop count 255, 116 bytes, checksum, extensions at 76
     01 03 04 00             # version 1, type 3, source NBMA 4 bytes, no subaddress
@@ -18,7 +18,7 @@ static OVER_IPV4: &str = "
 ";
 
 /// IPv4 over IPv6.
-static UNDER_IPV4: &str = "
+pub(crate) static UNDER_IPV4: &str = "
     0002 0800 0000000000    # NBMA IPv6, protocol IPv4, no SNAP
     ff 0054 4d1f 0000       # hop count 255, 84 bytes, checksum, no extensions
     01 06 10 00             # version 1, type 6, source NBMA 16 bytes, no subaddress
@@ -30,7 +30,7 @@ static UNDER_IPV4: &str = "
 ";
 
 /// IPv6 over IPv6.
-static BOTH: &str = "
+pub(crate) static BOTH: &str = "
     0002 86dd 0000000000    # NBMA IPv6, protocol IPv6, no SNAP
     ff 0078 1b6b 0074       # hop count 255, 120 bytes, checksum, extensions at 116
     01 02 10 00             # version 1, type 2, source NBMA 16 bytes, no subaddress

@@ -1,20 +1,21 @@
 //! Whole packets, byte for byte, in both directions.
 
-mod forms;
-mod indication;
-mod ipv6;
+pub(crate) mod forms;
+pub(crate) mod indication;
+mod inspection;
+pub(crate) mod ipv6;
 mod properties;
-mod purge;
+pub(crate) mod purge;
 mod refused;
-mod registration;
-mod resolution;
+pub(crate) mod registration;
+pub(crate) mod resolution;
 
 use std::net::IpAddr;
 
 use super::{Cie, Fault, Packet};
 
 /// Bytes written as hexadecimal digits; what follows a `#` on a line is a comment.
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text
         .lines()
         .flat_map(|line| line.split('#').next().unwrap().chars())
@@ -26,16 +27,16 @@ fn bytes(text: &str) -> Vec<u8> {
     pairs.0.iter().map(|[high, low]| u8::try_from(high * 16 + low).unwrap()).collect()
 }
 
-fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
 /// An entry for a host that has both addresses.
-fn binding(nbma: &str, protocol: &str, mtu: u16, holding_time: u16) -> Cie {
+pub(crate) fn binding(nbma: &str, protocol: &str, mtu: u16, holding_time: u16) -> Cie {
     Cie { mtu, holding_time, ..Cie::binding(ip(nbma), ip(protocol)) }
 }
 
-fn encoded(packet: &Packet) -> Vec<u8> {
+pub(crate) fn encoded(packet: &Packet) -> Vec<u8> {
     // What an earlier packet left in the buffer must not come through.
     let mut buffer = vec![0xAA; 7];
     packet.encode(&mut buffer).unwrap();
@@ -51,7 +52,7 @@ fn check(vector: &str, packet: &Packet) {
 }
 
 /// The same bytes with a checksum that fits, so that what is wrong with them is reached.
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[12..14].fill(0);
     let end = usize::from(u16::from_be_bytes([bytes[10], bytes[11]])).min(bytes.len());
     let checksum = !super::checksum::sum(&bytes[..end]);

@@ -4,7 +4,7 @@ use super::{binding, check, ip};
 use crate::nhrp::wire::{Authentication, Body, Cie, Clients, Flags, Packet, Value};
 
 /// The hub tells a spoke to forget two bindings of another spoke: one narrowed to an NBMA address, one not.
-pub(super) static REQUEST: &str = "
+pub(crate) static REQUEST: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 005e 5cac 004c       # hop count 255, 94 bytes, checksum, extensions at 76
     01 05 04 00             # version 1, type 5, source NBMA 4 bytes, no subaddress
@@ -17,7 +17,7 @@ pub(super) static REQUEST: &str = "
 ";
 
 /// The spoke has forgotten them.
-pub(super) static REPLY: &str = "
+pub(crate) static REPLY: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 005e 5cab 004c       # hop count 255, 94 bytes, checksum, extensions at 76
     01 06 04 00             # version 1, type 6, source NBMA 4 bytes, no subaddress
@@ -30,7 +30,7 @@ pub(super) static REPLY: &str = "
 ";
 
 /// A purge that wants no reply, without extensions.
-static SILENT: &str = "
+pub(crate) static SILENT: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0038 0f74 0000       # hop count 255, 56 bytes, checksum, no extensions
     01 05 04 00             # version 1, type 5, source NBMA 4 bytes, no subaddress

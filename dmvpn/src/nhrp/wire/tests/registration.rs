@@ -4,7 +4,7 @@ use super::{binding, check, ip};
 use crate::nhrp::wire::{Authentication, Body, Cie, CieCode, Clients, ExtensionKind, Flags, Packet, Value};
 
 /// A spoke registers with its hub.
-pub(super) static REQUEST: &str = "
+pub(crate) static REQUEST: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 006a fcaa 0034       # hop count 255, 106 bytes, checksum, extensions at 52
     01 03 04 00             # version 1, type 3, source NBMA 4 bytes, no subaddress
@@ -20,7 +20,7 @@ pub(super) static REQUEST: &str = "
 ";
 
 /// The hub sees the spoke behind a NAT: a second entry in the NAT extension.
-pub(super) static REPLY: &str = "
+pub(crate) static REPLY: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0092 b210 0034       # hop count 255, 146 bytes, checksum, extensions at 52
     01 04 04 00             # version 1, type 4, source NBMA 4 bytes, no subaddress
@@ -38,7 +38,7 @@ pub(super) static REPLY: &str = "
 ";
 
 /// A refusal without extensions: the address belongs to someone else.
-static REFUSAL: &str = "
+pub(crate) static REFUSAL: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0034 1ba2 0000       # hop count 255, 52 bytes, checksum, no extensions
     01 04 04 00             # version 1, type 4, source NBMA 4 bytes, no subaddress

@@ -4,7 +4,7 @@ use super::{binding, check, ip};
 use crate::nhrp::wire::{Authentication, Body, Cie, CieCode, Clients, Extensions, Flags, Packet, Value};
 
 /// A spoke asks for a host behind another spoke; the hub has sent the request on.
-pub(super) static REQUEST: &str = "
+pub(crate) static REQUEST: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     fe 006a def6 0034       # hop count 254, 106 bytes, checksum, extensions at 52
     01 01 04 00             # version 1, type 1, source NBMA 4 bytes, no subaddress
@@ -20,7 +20,7 @@ pub(super) static REQUEST: &str = "
 ";
 
 /// The other spoke answers with its prefix.
-pub(super) static REPLY: &str = "
+pub(crate) static REPLY: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0086 1430 003c       # hop count 255, 134 bytes, checksum, extensions at 60
     01 02 04 00             # version 1, type 2, source NBMA 4 bytes, no subaddress
@@ -36,7 +36,7 @@ pub(super) static REPLY: &str = "
 ";
 
 /// Nobody has it.
-static REFUSAL: &str = "
+pub(crate) static REFUSAL: &str = "
     0001 0800 0000000000    # NBMA IPv4, protocol IPv4, no SNAP
     ff 0038 9bd2 0034       # hop count 255, 56 bytes, checksum, extensions at 52
     01 02 04 00             # version 1, type 2, source NBMA 4 bytes, no subaddress

@@ -8,9 +8,12 @@ use std::{
     thread,
 };
 
-use dmvpn::control::{
-    protocol::{Answer, DropRow, Response},
-    server::{Call, ControlServer},
+use dmvpn::{
+    config::HIDDEN_SECRET,
+    control::{
+        protocol::{Answer, DropRow, Response},
+        server::{Call, ControlServer},
+    },
 };
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
@@ -127,14 +130,25 @@ fn check_says_why_a_file_cannot_be_read() {
 }
 
 #[test]
-fn check_shows_the_effective_configuration() {
-    let (status, output, _) = run(&["check", "--effective", &example("hub.yaml")]);
-    assert_eq!(status, Some(0));
-    let value: serde_json::Value = serde_json::from_str(&output).unwrap();
-    let tunnel = &value["tunnels"][0];
-    assert_eq!((&tunnel["registration-interval"], &tunnel["phase"]), (&200.into(), &3.into()));
-    assert_eq!(tunnel["authentication"], "(hidden)");
-    assert!(!output.contains("change-m"));
+fn the_effective_configuration_is_one_itself_but_for_the_secret() {
+    for name in ["hub.yaml", "spoke.yaml"] {
+        let (status, output, _) = run(&["check", "--effective", &example(name)]);
+        assert_eq!(status, Some(0));
+        assert!(!output.contains("change-m"), "{output}");
+        assert!(output.contains("registration-interval: 200\n"), "{output}");
+
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join(name);
+        fs::write(&file, &output).unwrap();
+        let (status, _, errors) = run(&["check", file.to_str().unwrap()]);
+        assert_eq!(status, Some(1), "{output}");
+        let [problem] = errors.lines().collect::<Vec<_>>()[..] else { panic!("one problem: {errors}") };
+        assert!(problem.ends_with("`authentication`: this value is not accepted: expected 1 to 8 bytes"));
+
+        let completed = output.replace(HIDDEN_SECRET, "change-m");
+        fs::write(&file, &completed).unwrap();
+        assert_eq!(run(&["check", "--effective", file.to_str().unwrap()]), (Some(0), output, String::new()));
+    }
 }
 
 #[test]

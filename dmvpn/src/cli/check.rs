@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::show::print;
@@ -15,7 +16,8 @@ use crate::config::Config;
 pub(super) struct CheckArguments {
     /// Configuration file.
     file: PathBuf,
-    /// Print the configuration with its defaults filled in, as JSON. Secrets are hidden.
+    /// Print the configuration with its defaults filled in. It is a configuration file itself, but for the secrets:
+    /// what stands in their place is not accepted as one.
     #[arg(long)]
     effective: bool,
 }
@@ -23,7 +25,7 @@ pub(super) struct CheckArguments {
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     let config = Config::load(&arguments.file)?;
     if arguments.effective {
-        return print(&(serde_json::to_string_pretty(&config)? + "\n"));
+        return print(&serde_yaml::to_string(&config).context("cannot write the configuration as YAML")?);
     }
     let names: Vec<&str> = config.tunnels.iter().map(|tunnel| tunnel.name.as_str()).collect();
     let plural = if names.len() == 1 { "" } else { "s" };

@@ -16,8 +16,8 @@ mod validate;
 mod yaml;
 
 pub use model::{
-    Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, NAME_LENGTH, Nhs, NhsAddress, Phase,
-    Source, StaticMap, StaticRoute, Tunnel, XdpMode,
+    Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, HIDDEN_SECRET, NAME_LENGTH, Nhs,
+    NhsAddress, Phase, Source, StaticMap, StaticRoute, Tunnel, XdpMode,
 };
 pub use options::{BpfLog, RunOptions};
 pub use problem::{ConfigError, Position, Problem};

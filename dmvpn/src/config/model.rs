@@ -1,6 +1,6 @@
 //! The configuration as the agent uses it: checked, typed, every default filled in.
 //!
-//! Serializing gives the *effective* configuration under the same keys as the file, without the secret.
+//! Serializing gives the *effective* configuration in the form of the file, without the secret.
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +14,10 @@ pub const DEFAULT_CONTROL_SOCKET: &str = "/run/dmvpn/control.sock";
 
 /// Where maps and links are pinned when the file does not say.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/dmvpn";
+
+/// Stands for a secret in the effective configuration. Longer than a secret can be, so that a file made from it is
+/// refused until the secret is put in: it is never taken for one.
+pub const HIDDEN_SECRET: &str = "(hidden: put the secret here)";
 
 /// A whole configuration file.
 #[derive(Clone, Debug, Serialize)]
@@ -205,7 +209,7 @@ impl Serialize for NhsAddress {
 /// Says that there is a secret, not which.
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
 fn hide<S: Serializer>(_: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str("(hidden)")
+    serializer.serialize_str(HIDDEN_SECRET)
 }
 
 fn whole_seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -108,35 +108,32 @@ fn registers_three_times_a_holding_time_by_default() {
 #[test]
 fn effective_view_has_every_default_and_no_secret() {
     let config = Config::parse(tunnel("authentication: s3cret").as_bytes()).unwrap();
-    let view = serde_json::to_string_pretty(&config).unwrap();
+    let view = serde_yaml::to_string(&config).unwrap();
     assert_eq!(
         view,
-        r#"{
-  "control-socket": "/run/dmvpn/control.sock",
-  "pin-directory": "/sys/fs/bpf/dmvpn",
-  "max-peers": 16384,
-  "tunnels": [
-    {
-      "name": "dmvpn0",
-      "address": "10.0.0.1/24",
-      "source": "192.0.2.10",
-      "network-id": 1,
-      "phase": 3,
-      "redirect": true,
-      "shortcut": true,
-      "authentication": "(hidden)",
-      "holding-time": 7200,
-      "registration-interval": 2400,
-      "unique": true,
-      "xdp": "auto",
-      "accept": "known",
-      "ttl": 255,
-      "nhs": [],
-      "maps": [],
-      "routes": []
-    }
-  ]
-}"#
+        "\
+control-socket: /run/dmvpn/control.sock
+pin-directory: /sys/fs/bpf/dmvpn
+max-peers: 16384
+tunnels:
+- name: dmvpn0
+  address: 10.0.0.1/24
+  source: 192.0.2.10
+  network-id: 1
+  phase: 3
+  redirect: true
+  shortcut: true
+  authentication: '(hidden: put the secret here)'
+  holding-time: 7200
+  registration-interval: 2400
+  unique: true
+  xdp: auto
+  accept: known
+  ttl: 255
+  nhs: []
+  maps: []
+  routes: []
+"
     );
     assert!(!format!("{config:?}").contains("s3cret"));
 }

@@ -1,6 +1,6 @@
 //! "How would the kernel route this?", answered at once: the engine asks in the middle of its work.
 //!
-//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question costs some ten
+//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question costs a few
 //! microseconds. A time limit guards against a kernel that does not answer at all.
 
 use std::{
@@ -118,7 +118,7 @@ impl Lookup {
     /// How the kernel would route `destination` without the shortcuts and host routes that this program added; static
     /// routes count.
     ///
-    /// When one of ours covers the destination this costs a listing of its table (a millisecond per thousand routes),
+    /// When one of ours covers the destination this costs a listing of its table (a millisecond per ten thousand routes),
     /// and policy rules that come after that table are not followed.
     pub fn route_without_shortcuts(&self, destination: IpAddr) -> Result<Routing, Error> {
         let what = || format!("look up the route to {destination} without shortcuts");

@@ -36,8 +36,11 @@ fn address(text: &str) -> IpAddr {
 /// eth0 and eth1, a veth pair, both up.
 fn pair() -> u32 {
     ip("link add eth0 address 02:00:00:00:00:02 type veth peer name eth1");
-    ip("link set eth0 addrgenmode none up");
-    ip("link set eth1 addrgenmode none up");
+    for name in ["eth0", "eth1"] {
+        // In this order: an interface that is up has its link-local address already.
+        ip(&format!("link set {name} addrgenmode none"));
+        ip(&format!("link set {name} up"));
+    }
     index_of("eth0")
 }
 

@@ -14,7 +14,8 @@ use rtnetlink::{
 
 use super::error::{Cause, Error};
 
-/// Longest wait for an answer. The kernel answers within a millisecond; a large listing on a busy machine takes longer.
+/// Longest wait for an answer. The kernel answers within a millisecond; a large listing on a busy machine
+/// takes longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a listing that was interrupted by a change is started again.
@@ -35,22 +36,25 @@ pub struct Netlink {
 }
 
 impl Netlink {
-    /// Opens the socket and starts its background task, so it must be called inside a tokio runtime with I/O and time.
+    /// Opens the socket and starts its background task, so it must be called inside a tokio runtime with I/O
+    /// and time.
     pub fn open() -> Result<Self, Error> {
         Self::open_socket().map_err(|error| Error::new("open a route netlink socket", error))
     }
 
     fn open_socket() -> io::Result<Self> {
-        // Strict checking makes the kernel filter listings by interface and protocol instead of ignoring the filter.
+        // Strict checking makes the kernel filter listings by interface and protocol instead of ignoring the
+        // filter.
         let (mut connection, handle, unsolicited) = rtnetlink::new_connection_with_strict_check()?;
         let socket = connection.socket_mut().socket_mut();
         socket.set_ext_ack(true)?;
         socket.set_cap_ack(true)?;
-        // The end of a listing carries an error number too, and a missing acknowledgement must not pass for success.
+        // The end of a listing carries an error number too, and a missing acknowledgement must not pass for
+        // success.
         connection.set_forward_done(true);
         connection.set_forward_ack(true);
-        // No multicast group is joined, so nothing unsolicited arrives; without a receiver the task ends with the last
-        // handle.
+        // No multicast group is joined, so nothing unsolicited arrives; without a receiver the task ends with
+        // the last handle.
         drop(unsolicited);
         tokio::spawn(connection);
         Ok(Self { handle })
@@ -116,8 +120,8 @@ impl Netlink {
     }
 }
 
-/// Why the kernel refused: the (negative) code of an error message, and the kernel's words from what follows it, which is
-/// the header of the request and then attributes.
+/// Why the kernel refused: the (negative) code of an error message, and the kernel's words from what follows
+/// it, which is the header of the request and then attributes.
 pub(super) fn refused(code: i32, rest: &[u8]) -> Cause {
     let message = rest.get(NETLINK_HEADER_SIZE..).and_then(|attributes| {
         NlasIterator::new(attributes)

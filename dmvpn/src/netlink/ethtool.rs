@@ -43,8 +43,9 @@ fn ethtool(socket: &OwnedFd, name: &str, value: &mut EthtoolValue) -> io::Result
         ifr_name: interface_name,
         ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: std::ptr::from_mut(value).cast() },
     };
-    // SAFETY: SIOCETHTOOL takes a pointer to an ifreq with a terminated name and a pointer to a value of the shape its
-    // command word says; both commands used here mean `struct ethtool_value`, and both objects outlive the call.
+    // SAFETY: SIOCETHTOOL takes a pointer to an ifreq with a terminated name and a pointer to a value of the
+    // shape its command word says; both commands used here mean `struct ethtool_value`, and both objects
+    // outlive the call.
     #[expect(unsafe_code, reason = "there is no safe wrapper for SIOCETHTOOL")]
     let result =
         unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as libc::Ioctl, &raw const request) };

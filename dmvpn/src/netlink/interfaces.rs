@@ -155,7 +155,8 @@ impl From<LinkMessage> for Interface {
 
 /// The address in a message; `None` for a message without one.
 pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAddress> {
-    // IFA_LOCAL is our own address; IFA_ADDRESS is the peer's on a point-to-point link and is all that IPv6 has.
+    // IFA_LOCAL is our own address; IFA_ADDRESS is the peer's on a point-to-point link and is all that IPv6
+    // has.
     let mut local = None;
     let mut address = None;
     let mut ours = false;

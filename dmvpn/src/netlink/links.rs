@@ -1,16 +1,17 @@
-//! The tunnel interface: a veth pair of which one end carries the tunnel's address and the other end is only a door.
+//! The tunnel interface: a veth pair of which one end carries the tunnel's address and the other end is only
+//! a door.
 //!
 //! ```text
-//!  routing, FRR, BIRD          dmvpn0  <=== veth ===>  dmvpn0-x        XDP redirects packets for the stack into the far
-//!  and applications use it     address, ARP            nothing         end; they arrive on dmvpn0
+//!  routing, FRR, BIRD          dmvpn0  <=== veth ===>  dmvpn0-x        what XDP redirects into the far
+//!  and applications use it     address, ARP            nothing         end arrives on dmvpn0
 //! ```
 //!
-//! The pair stays when the agent ends, so that no route and no adjacency goes; the next agent adopts it. Adoption writes
-//! only what differs: no address is taken away and put back, and no end goes down.
+//! The pair stays when the agent ends, so that no route and no adjacency goes; the next agent adopts it.
+//! Adoption writes only what differs: no address is taken away and put back, and no end goes down.
 //!
-//! Left as the operator has it: `rp_filter` (packets arrive on the interface that the route back leaves by, so strict mode
-//! works too), queue lengths and offloads other than receive offload on `dmvpn0`, which native XDP needs to redirect into
-//! the far end.
+//! Left as the operator has it: `rp_filter` (packets arrive on the interface that the route back leaves by,
+//! so strict mode works too), queue lengths and offloads other than receive offload on `dmvpn0`, which native
+//! XDP needs to redirect into the far end.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -66,8 +67,8 @@ pub fn far_end_name(name: &str) -> String {
     format!("{name}-x")
 }
 
-/// Creates the tunnel interface, or adopts the one an earlier agent left. An interface of that name that is not ours is an
-/// error.
+/// Creates the tunnel interface, or adopts the one an earlier agent left. An interface of that name that is
+/// not ours is an error.
 pub async fn create_or_adopt(netlink: &Netlink, spec: &TunnelSpec) -> Result<TunnelLink, Error> {
     let TunnelSpec { name, mtu, .. } = spec;
     let far_name = far_end_name(name);
@@ -100,8 +101,8 @@ pub async fn create_or_adopt(netlink: &Netlink, spec: &TunnelSpec) -> Result<Tun
     Ok(TunnelLink { ifindex: near.index, far_ifindex: far.index, changes, advice })
 }
 
-/// Removes the tunnel interface `name` with its addresses, neighbours and routes; whether there was one. An interface of
-/// that name that is not ours is an error.
+/// Removes the tunnel interface `name` with its addresses, neighbours and routes; whether there was one. An
+/// interface of that name that is not ours is an error.
 pub async fn delete_tunnel(netlink: &Netlink, name: &str) -> Result<bool, Error> {
     let Some((near, _)) = find_pair(netlink, name).await? else { return Ok(false) };
     let mut message = LinkMessage::default();
@@ -246,8 +247,8 @@ fn settings(name: &str, far_name: &str, address: IpNet) -> Result<Vec<String>, E
         (name, "accept_redirects", "0"),
         (far_name, "forwarding", "0"),
     ];
-    // No address that nobody asked for: all tunnel interfaces have one link-layer address, so that every box would
-    // generate the same.
+    // No address that nobody asked for: all tunnel interfaces have one link-layer address, so that every box
+    // would generate the same.
     let ipv6 = [
         (name, "addr_gen_mode", "1"),
         (name, "accept_ra", "0"),
@@ -271,8 +272,8 @@ fn settings(name: &str, far_name: &str, address: IpNet) -> Result<Vec<String>, E
     Ok(changes)
 }
 
-/// Settings of the whole box that keep a tunnel from working as one expects. They are the operator's, so they are only
-/// named.
+/// Settings of the whole box that keep a tunnel from working as one expects. They are the operator's, so they
+/// are only named.
 fn advice(name: &str, address: IpNet) -> Result<Vec<String>, Error> {
     let all = |section, setting, value| -> Result<bool, Error> {
         Ok(Setting::of_interface(section, "all", setting).read()?.is_some_and(|current| current == value))
@@ -307,8 +308,8 @@ fn advice(name: &str, address: IpNet) -> Result<Vec<String>, Error> {
 
 /// The addresses the tunnel interface shall have.
 ///
-/// With IPv6 there is a link-local address too, made from the tunnel address's interface identifier: the kernel sends
-/// neighbour solicitations for forwarded packets from one, and OSPF for IPv6 needs one.
+/// With IPv6 there is a link-local address too, made from the tunnel address's interface identifier: the
+/// kernel sends neighbour solicitations for forwarded packets from one, and OSPF for IPv6 needs one.
 fn wanted_addresses(address: IpNet) -> Vec<IpNet> {
     let mut wanted = vec![address];
     if let IpNet::V6(address) = address

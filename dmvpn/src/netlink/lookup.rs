@@ -1,7 +1,7 @@
 //! "How would the kernel route this?", answered at once: the engine asks in the middle of its work.
 //!
-//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question costs a few
-//! microseconds. A time limit guards against a kernel that does not answer at all.
+//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question
+//! costs a few microseconds. A time limit guards against a kernel that does not answer at all.
 
 use std::{
     cell::{Cell, RefCell},
@@ -75,7 +75,8 @@ pub enum Routing {
         /// Who installed the route (`RTPROT_*`).
         protocol: u8,
     },
-    /// No route, a route that refuses (blackhole, unreachable, prohibit), or a broadcast or multicast destination.
+    /// No route, a route that refuses (blackhole, unreachable, prohibit), or a broadcast or multicast
+    /// destination.
     Unreachable,
 }
 
@@ -115,11 +116,11 @@ impl Lookup {
         })
     }
 
-    /// How the kernel would route `destination` without the shortcuts and host routes that this program added; static
-    /// routes count.
+    /// How the kernel would route `destination` without the shortcuts and host routes that this program
+    /// added; static routes count.
     ///
-    /// When one of ours covers the destination this costs a listing of its table (a millisecond per ten thousand routes),
-    /// and policy rules that come after that table are not followed.
+    /// When one of ours covers the destination this costs a listing of its table (a millisecond per ten
+    /// thousand routes), and policy rules that come after that table are not followed.
     pub fn route_without_shortcuts(&self, destination: IpAddr) -> Result<Routing, Error> {
         let what = || format!("look up the route to {destination} without shortcuts");
         let found = self.find(destination).and_then(|found| match found {
@@ -152,8 +153,8 @@ impl Lookup {
         }
     }
 
-    /// The most specific route of `table` to `destination` that is no shortcut; among equals the one with the lowest
-    /// metric, among those the first in the kernel's own order.
+    /// The most specific route of `table` to `destination` that is no shortcut; among equals the one with the
+    /// lowest metric, among those the first in the kernel's own order.
     fn next_best(&self, destination: IpAddr, table: u32) -> Result<Option<Found>, Cause> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(destination);
@@ -193,7 +194,8 @@ impl Lookup {
             RouteType::Unicast => {
                 let next_hop = match found.next_hop {
                     Some(next_hop) => Some(next_hop),
-                    // A nexthop object, with net.ipv4.nexthop_compat_mode=0: only a packet's route has the particulars.
+                    // A nexthop object, with net.ipv4.nexthop_compat_mode=0: only a packet's route has the
+                    // particulars.
                     None => self.ask(question(destination))?.and_then(|route| route.next_hop),
                 };
                 Ok(next_hop.map_or(Routing::Unreachable, |(ifindex, gateway)| Routing::Via {
@@ -280,7 +282,8 @@ fn malformed(error: DecodeError) -> Cause {
     Cause::Malformed(error.to_string())
 }
 
-/// How the kernel reports that a destination cannot be reached: no route; unreachable; prohibit; blackhole; throw.
+/// How the kernel reports that a destination cannot be reached: no route; unreachable; prohibit; blackhole;
+/// throw.
 pub(super) fn is_refusal(cause: &Cause) -> bool {
     matches!(
         cause.errno(),

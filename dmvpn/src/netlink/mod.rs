@@ -1,8 +1,8 @@
 //! The kernel's own tables: links, addresses, neighbours and routes, over rtnetlink.
 //!
-//! "The neighbour table is the NHRP table": what the engine knows is installed here as ordinary neighbours and routes of
-//! an ordinary interface, so that `ip neigh` and `ip route` show it. Everything this program installs carries the protocol
-//! number [`PROTOCOL`]; nothing else is ever removed.
+//! "The neighbour table is the NHRP table": what the engine knows is installed here as ordinary neighbours
+//! and routes of an ordinary interface, so that `ip neigh` and `ip route` show it. Everything this program
+//! installs carries the protocol number [`PROTOCOL`]; nothing else is ever removed.
 //!
 //! | file | job |
 //! |---|---|
@@ -32,6 +32,6 @@ pub mod underlay;
 pub use connection::Netlink;
 pub use error::{Cause, Error};
 
-/// Protocol number of the routes, neighbours and addresses we install: NHRP's IP protocol number (RFC 2332 5), free in
-/// the kernel's list of route protocols. `ip route show proto 54` lists them.
+/// Protocol number of the routes, neighbours and addresses we install: NHRP's IP protocol number (RFC 2332
+/// 5), free in the kernel's list of route protocols. `ip route show proto 54` lists them.
 pub const PROTOCOL: u8 = 54;

@@ -1,8 +1,8 @@
 //! What others change in the kernel, from the multicast groups of rtnetlink, joined to small batches.
 //!
-//! A routing daemon that loads a table changes thousands of routes a second; all that matters here is that routes changed.
-//! So route and rule messages are not even decoded, the others are joined by object, and a batch is handed out at most
-//! every [`BATCH_TIME`].
+//! A routing daemon that loads a table changes thousands of routes a second; all that matters here is that
+//! routes changed. So route and rule messages are not even decoded, the others are joined by object, and a
+//! batch is handed out at most every [`BATCH_TIME`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -131,12 +131,14 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Subscribes, in the network namespace of the calling thread. Must be called inside a tokio runtime with I/O and time.
+    /// Subscribes, in the network namespace of the calling thread. Must be called inside a tokio runtime with
+    /// I/O and time.
     pub fn open() -> Result<Self, Error> {
         let open = || -> Result<TokioSocket, Cause> {
             let mut asynchronous = TokioSocket::new(NETLINK_ROUTE)?;
             let socket = asynchronous.socket_mut();
-            // Beyond the system's limit with CAP_NET_ADMIN, else up to it: a smaller buffer only overflows sooner.
+            // Beyond the system's limit with CAP_NET_ADMIN, else up to it: a smaller buffer only overflows
+            // sooner.
             if setsockopt(&*socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).is_err() {
                 setsockopt(&*socket, sockopt::RcvBuf, &RECEIVE_BUFFER)?;
             }
@@ -289,7 +291,8 @@ impl Batch {
     }
 
     fn add_link(&mut self, message: LinkMessage, removed: bool) {
-        // A bridge reports its ports with its own address family; a port that leaves is no interface that goes.
+        // A bridge reports its ports with its own address family; a port that leaves is no interface that
+        // goes.
         if message.header.interface_family != AddressFamily::Unspec {
             return;
         }
@@ -304,7 +307,8 @@ impl Batch {
 
     fn add_address(&mut self, message: &AddressMessage, present: bool) {
         let Some(found) = interface_address(message) else { return };
-        // An IPv6 address is announced when it is proposed and again when nobody else has it; only then it can be used.
+        // An IPv6 address is announced when it is proposed and again when nobody else has it; only then it
+        // can be used.
         if present && (is_tentative(message) || message.header.flags.contains(AddressHeaderFlags::Dadfailed))
         {
             return;

@@ -1,7 +1,7 @@
 //! Resolved next hops: neighbours of a tunnel interface whose link-layer address holds the peer index.
 //!
-//! They are *permanent* (never probed, never aged), *extern-learned* (outside the neighbour table's size limit) and carry
-//! our [`PROTOCOL`] number.
+//! They are *permanent* (never probed, never aged), *extern-learned* (outside the neighbour table's size
+//! limit) and carry our [`PROTOCOL`] number.
 
 use std::net::IpAddr;
 
@@ -27,8 +27,8 @@ pub struct Neighbour {
     pub peer: u32,
 }
 
-/// Makes frames to the next hop `address` on the tunnel interface `ifindex` carry `mac`. Creates or replaces the entry;
-/// packets the kernel queued while it was unresolved leave at once.
+/// Makes frames to the next hop `address` on the tunnel interface `ifindex` carry `mac`. Creates or replaces
+/// the entry; packets the kernel queued while it was unresolved leave at once.
 pub async fn set(netlink: &Netlink, ifindex: u32, address: IpAddr, mac: PeerMac) -> Result<(), Error> {
     let mut message = entry(ifindex, address);
     message.header.state = NeighbourState::Permanent;

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | shortcut | 0, before its equals | 1 | wins over the route of a routing daemon to the same prefix |
 //! | host | 0 | 1 | a next hop outside any connected prefix (host-route addressing) |
-//! | static | 50 | 50 | the operator's; loses to connected routes, wins over none in particular |
+//! | static | 50 | 50 | the operator's; a shortcut or a routing daemon's route with a lower metric wins |
 
 use std::{fmt, net::IpAddr};
 
@@ -125,8 +125,8 @@ impl fmt::Display for TunnelRoute {
 pub async fn add(netlink: &Netlink, ifindex: u32, route: TunnelRoute) -> Result<(), Error> {
     let what = || format!("add {route} to interface number {ifindex}");
     let message = route.message(ifindex).map_err(|cause| Error::new(what(), cause))?;
-    // CREATE alone puts the route before those with the same prefix and metric: EXCL would refuse, REPLACE would take
-    // somebody else's away, APPEND would put it last.
+    // CREATE alone puts the route before those with the same prefix and metric: EXCL would refuse, REPLACE
+    // would take somebody else's away, APPEND would put it last.
     match netlink.request(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE).await {
         Ok(_) => Ok(()),
         Err(cause) if cause.errno() == Some(Errno::EEXIST) => Ok(()),
@@ -134,8 +134,8 @@ pub async fn add(netlink: &Netlink, ifindex: u32, route: TunnelRoute) -> Result<
     }
 }
 
-/// Removes `route` from the interface `ifindex`. No such route is no error, and neither is no such interface: routes go
-/// with their interface.
+/// Removes `route` from the interface `ifindex`. No such route is no error, and neither is no such interface:
+/// routes go with their interface.
 pub async fn remove(netlink: &Netlink, ifindex: u32, route: TunnelRoute) -> Result<(), Error> {
     let what = || format!("remove {route} from interface number {ifindex}");
     let message = route.message(ifindex).map_err(|cause| Error::new(what(), cause))?;
@@ -151,9 +151,9 @@ pub async fn remove(netlink: &Netlink, ifindex: u32, route: TunnelRoute) -> Resu
     }
 }
 
-/// In a removal the kernel reads metric 0 as "any metric" and no gateway as "any gateway". When the route asked for was
-/// gone already, that takes another route of ours with the same destination: the kernel echoes what it removed, and
-/// here it is put back.
+/// In a removal the kernel reads metric 0 as "any metric" and no gateway as "any gateway". When the route
+/// asked for was gone already, that takes another route of ours with the same destination: the kernel echoes
+/// what it removed, and here it is put back.
 async fn restore_if_another(
     netlink: &Netlink,
     ifindex: u32,
@@ -187,7 +187,8 @@ pub async fn list_ours(netlink: &Netlink, ifindex: u32) -> Result<Vec<TunnelRout
         });
         match routes.await {
             Ok(routes) => found.extend(routes.into_iter().flatten()),
-            // The table does not exist yet, IPv6 is disabled, or the interface is gone: nothing of ours is there.
+            // The table does not exist yet, IPv6 is disabled, or the interface is gone: nothing of ours is
+            // there.
             Err(cause)
                 if matches!(cause.errno(), Some(Errno::ENOENT | Errno::EAFNOSUPPORT | Errno::ENODEV)) => {}
             Err(cause) => {

@@ -22,8 +22,8 @@ impl Setting {
         }
     }
 
-    /// Writes `value` unless it is there; what was changed, for the log. `None` when nothing was, be it that the running
-    /// kernel has no such setting.
+    /// Writes `value` unless it is there; what was changed, for the log. `None` when nothing was, be it that
+    /// the running kernel has no such setting.
     pub(super) fn ensure(&self, value: &str) -> Result<Option<String>, Error> {
         match self.read()? {
             Some(current) if current != value => {}
@@ -32,7 +32,8 @@ impl Setting {
         fs::write(&self.0, value).map_err(|error| {
             let what = format!("write {value} to {}", self.0.display());
             if error.kind() == io::ErrorKind::ReadOnlyFilesystem {
-                let cause = "/proc/sys is read-only here (a container?): make it writable, or set this before the start";
+                let cause = "/proc/sys is read-only here (a container?): make it writable, or set this \
+                             before the start";
                 return Error::new(what, Cause::Conflict(cause.to_owned()));
             }
             Error::new(what, error)

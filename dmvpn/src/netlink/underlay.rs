@@ -1,8 +1,9 @@
-//! The way to an NBMA address: next hop, link-layer addresses and MTU, for the outer frames the data path writes.
+//! The way to an NBMA address: next hop, link-layer addresses and MTU, for the outer frames the data path
+//! writes.
 //!
-//! The data path writes link-layer addresses itself, so the kernel sees no use of the gateway's neighbour entry and would
-//! let it go stale. A *managed* entry (Linux 5.16) is kept reachable by the kernel alone, with or without the agent; on
-//! older kernels the agent pokes the entry now and then.
+//! The data path writes link-layer addresses itself, so the kernel sees no use of the gateway's neighbour
+//! entry and would let it go stale. A *managed* entry (Linux 5.16) is kept reachable by the kernel alone,
+//! with or without the agent; on older kernels the agent pokes the entry now and then.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -28,8 +29,8 @@ use super::{
     routes::route_address,
 };
 
-/// How often [`Underlay::poke`] wants to be called: well below the 30 s after which the kernel calls an unused neighbour
-/// stale.
+/// How often [`Underlay::poke`] wants to be called: well below the 30 s after which the kernel calls an
+/// unused neighbour stale.
 pub const POKE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The way to an NBMA address.
@@ -39,11 +40,13 @@ pub struct NextHop {
     pub ifindex: u32,
     /// The gateway (of either address family), or the NBMA address itself when it is on the link.
     pub address: IpAddr,
-    /// Link-layer address of the interface; `None` when it is not Ethernet-like, so that no frame can be written for it.
+    /// Link-layer address of the interface; `None` when it is not Ethernet-like, so that no frame can be
+    /// written for it.
     pub source_mac: Option<[u8; 6]>,
     /// Link-layer address of the next hop; `None` while the kernel does not know it.
     pub gateway_mac: Option<[u8; 6]>,
-    /// Largest outer packet in bytes: the interface's MTU, or less where the route says so or a path was found narrower.
+    /// Largest outer packet in bytes: the interface's MTU, or less where the route says so or a path was
+    /// found narrower.
     pub mtu: u32,
 }
 
@@ -73,8 +76,8 @@ impl Underlay {
         Self { managed_entries: false, ..Self::new(netlink) }
     }
 
-    /// The way to `nbma` for packets from `source`; `None` when there is no route, a route that refuses, or when `nbma` is
-    /// an address of this box.
+    /// The way to `nbma` for packets from `source`; `None` when there is no route, a route that refuses, or
+    /// when `nbma` is an address of this box.
     ///
     /// A `source` that is not an address of this box is an error.
     pub async fn next_hop(&self, nbma: IpAddr, source: IpAddr) -> Result<Option<NextHop>, Error> {
@@ -84,7 +87,8 @@ impl Underlay {
         message.attributes.push(RouteAttribute::Source(route_address(source)));
         let answers = match self.netlink.request(RouteNetlinkMessage::GetRoute(message), 0).await {
             Ok(answers) => answers,
-            // No route, a route that refuses, or (EINVAL or ENETUNREACH, by kernel) a source that is not ours.
+            // No route, a route that refuses, or (EINVAL or ENETUNREACH, by kernel) a source that is not
+            // ours.
             Err(cause) if is_refusal(&cause) => {
                 if interfaces::address_owner(&self.netlink, source).await?.is_some() {
                     return Ok(None);
@@ -137,8 +141,9 @@ impl Underlay {
         }))
     }
 
-    /// Makes the kernel resolve the next hop `address` on the interface `ifindex` now and keep it reachable, until
-    /// [`release`](Self::release). To be called again when the interface was down: the kernel forgets then.
+    /// Makes the kernel resolve the next hop `address` on the interface `ifindex` now and keep it reachable,
+    /// until [`release`](Self::release). To be called again when the interface was down: the kernel forgets
+    /// then.
     ///
     /// An entry the operator made permanent is left as it is.
     pub async fn keep_fresh(&mut self, ifindex: u32, address: IpAddr) -> Result<(), Error> {
@@ -157,8 +162,8 @@ impl Underlay {
         Ok(())
     }
 
-    /// Leaves the entry to the kernel's ordinary ageing again. The link-layer address stays known. Nothing kept is no
-    /// error.
+    /// Leaves the entry to the kernel's ordinary ageing again. The link-layer address stays known. Nothing
+    /// kept is no error.
     pub async fn release(&mut self, ifindex: u32, address: IpAddr) -> Result<(), Error> {
         if self.kept.remove(&(ifindex, address)).is_none() {
             return Ok(());
@@ -181,13 +186,14 @@ impl Underlay {
         result
     }
 
-    /// Whether [`poke`](Self::poke) must be called every [`POKE_INTERVAL`], because the kernel does not do it itself.
+    /// Whether [`poke`](Self::poke) must be called every [`POKE_INTERVAL`], because the kernel does not do it
+    /// itself.
     pub fn needs_pokes(&self) -> bool {
         self.kept.values().any(|upkeep| *upkeep == Upkeep::Pokes)
     }
 
-    /// Uses every entry that the kernel does not keep fresh itself, which makes it probe the stale ones. The first error,
-    /// after all have been tried.
+    /// Uses every entry that the kernel does not keep fresh itself, which makes it probe the stale ones. The
+    /// first error, after all have been tried.
     pub async fn poke(&self) -> Result<(), Error> {
         let mut result = Ok(());
         for ((ifindex, address), upkeep) in &self.kept {
@@ -199,8 +205,8 @@ impl Underlay {
         result
     }
 
-    /// Hands the entry to the kernel. A kernel that does not know managed entries takes the message without a word, so the
-    /// entry is read back.
+    /// Hands the entry to the kernel. A kernel that does not know managed entries takes the message without a
+    /// word, so the entry is read back.
     async fn manage(&self, ifindex: u32, address: IpAddr) -> Result<Upkeep, Error> {
         let mut message = entry(ifindex, address);
         message.header.flags = NeighbourFlags::ExtLearned;
@@ -218,8 +224,8 @@ impl Underlay {
         Ok(if managed { Upkeep::Kernel } else { Upkeep::Pokes })
     }
 
-    /// Acts as if a packet had used the entry: the kernel resolves or probes it. As the message has neither "managed" nor
-    /// "extern-learned", it ends both.
+    /// Acts as if a packet had used the entry: the kernel resolves or probes it. As the message has neither
+    /// "managed" nor "extern-learned", it ends both.
     async fn use_entry(&self, ifindex: u32, address: IpAddr, flags: u16) -> Result<(), Cause> {
         let mut message = entry(ifindex, address);
         message.header.flags = NeighbourFlags::Use;

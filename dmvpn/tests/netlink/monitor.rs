@@ -22,7 +22,8 @@ async fn changes(monitor: &mut Monitor) -> Vec<Change> {
     all
 }
 
-/// A subscription from which on only what the test does is heard: carriers and IPv6 addresses come a little late.
+/// A subscription from which on only what the test does is heard: carriers and IPv6 addresses come a little
+/// late.
 async fn subscribe() -> Monitor {
     let mut monitor = Monitor::open().unwrap();
     changes(&mut monitor).await;

@@ -47,6 +47,11 @@ pub enum DropReason {
     Congestion = 16,
 }
 
+/// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
+pub const DROP_COUNTERS: usize = 64;
+
+const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
+
 impl DropReason {
     /// Every reason, in order.
     pub const ALL: [Self; 17] = [

@@ -23,7 +23,7 @@ mod underlay;
 
 pub use address::{Address, Family};
 pub use counters::{DropCounter, PeerCounters};
-pub use drop_reason::DropReason;
+pub use drop_reason::{DROP_COUNTERS, DropReason};
 pub use event::{EVENT_HEAD_SIZE, Event, EventKind};
 pub use limit::{FlowKey, LastRedirect, NhrpRate};
 pub use mac::PeerMac;

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dmvpn_common::{
-    Address, DropCounter, DropReason, Event, FlowKey, LastRedirect, LocalAddress, NbmaKey, NhrpRate, Peer,
+    Address, DROP_COUNTERS, DropCounter, Event, FlowKey, LastRedirect, LocalAddress, NbmaKey, NhrpRate, Peer,
     PeerCounters, PeerIndex, Tunnel, TunnelKey, Underlay,
 };
 
@@ -42,7 +42,7 @@ pub static NHRP_RATE: LruHashMap<Address, NhrpRate, 16384> = LruHashMap::new();
 
 /// Drop reason to counter.
 #[btf_map]
-pub static COUNTERS: PerCpuArray<DropCounter, { DropReason::ALL.len() }> = PerCpuArray::new();
+pub static COUNTERS: PerCpuArray<DropCounter, DROP_COUNTERS> = PerCpuArray::new();
 
 /// Peer index to counters.
 #[btf_map]

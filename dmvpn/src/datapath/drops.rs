@@ -16,7 +16,7 @@ pub struct DropTotal {
     pub bytes: u64,
 }
 
-/// The drop counters in the kernel.
+/// The drop counters in the kernel. The map has room for more reasons than there are.
 pub struct DropCounters {
     map: PerCpuArray<MapData, DropCounter>,
 }

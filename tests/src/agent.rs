@@ -249,9 +249,14 @@ impl Agent {
 
     /// Asks it to stop (SIGTERM), and waits for its end.
     pub fn terminate(mut self) -> Result<ExitStatus> {
-        let pid = i32::try_from(self.child.id()).context("process id")?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM).context("terminating the agent")?;
+        self.signal(Signal::SIGTERM)?;
         self.wait(STOP)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).context("process id")?;
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("sending {signal} to the agent"))
     }
 
     /// Whether it is still running.

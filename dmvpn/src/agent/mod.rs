@@ -15,6 +15,7 @@ mod adopt;
 mod environment;
 mod plan;
 mod report;
+mod signals;
 mod socket;
 mod startup;
 mod tunnels;
@@ -27,15 +28,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-    time,
-};
+use tokio::{sync::mpsc, time};
 use tracing::{info, warn};
 
 use self::{
     environment::Kernel,
+    signals::Signals,
     socket::{MAX_PACKET, NhrpSocket},
     tunnels::{Tunnel, Tunnels},
 };
@@ -85,8 +83,7 @@ struct Received {
 ///
 /// What an earlier agent left is adopted. A failure at start leaves nothing behind that was not there before.
 pub async fn run(config: Config, options: RunOptions) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut signals = Signals::handle()?;
     let netlink = Netlink::open()?;
     let plans = plan::plan(&netlink, &config).await?;
     let control = ControlServer::bind(&config.control_socket)?;
@@ -101,7 +98,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
             warn!(%error, "cannot read the log of the eBPF programs any more");
         });
     }
-    agent.serve(control, &mut monitor, &mut terminate, &mut interrupt).await?;
+    agent.serve(control, &mut monitor, &mut signals).await?;
     info!("saying good-bye and removing everything");
     agent.input(Input::Shutdown).await;
     agent.dismantle().await;
@@ -114,8 +111,7 @@ impl Agent {
         &mut self,
         control: ControlServer,
         monitor: &mut Monitor,
-        terminate: &mut Signal,
-        interrupt: &mut Signal,
+        signals: &mut Signals,
     ) -> Result<()> {
         for tunnel in self.tunnels.iter() {
             monitor.ignore_neighbours_of(tunnel.link.ifindex);
@@ -134,8 +130,7 @@ impl Agent {
             let deadline =
                 self.engine.next_deadline().map(|Time(at)| time::Instant::from_std(self.started + at));
             tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
+                () = signals.stop() => return Ok(()),
                 () = &mut control => bail!("the control socket stopped"),
                 Some(Received { tunnel, source, bytes }) = packets.recv() => {
                     self.input(Input::Packet { tunnel, source, bytes: &bytes }).await;

@@ -10,4 +10,5 @@ mod phase3;
 mod refusals;
 mod registration;
 mod restart;
+mod signals;
 mod strangers;

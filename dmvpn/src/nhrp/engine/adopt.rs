@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     cache::{Kind, Offer},
+    peers::Peer,
     tunnel::{Context, Tunnel},
 };
 
@@ -22,5 +23,18 @@ impl Tunnel {
             (Kind::Adopted, self.config.holding_time)
         };
         self.install(cx, protocol, Offer::new(kind, nbma, Some(holding)));
+    }
+
+    /// Takes over that an address got copies of multicast packets: whoever was adopted there had registered.
+    pub(super) fn adopt_client(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
+        if self.config.multicast.fixed.contains(&nbma) {
+            return;
+        }
+        let holding = Some(self.config.holding_time);
+        for protocol in self.peers.get(nbma).map(Peer::protocols).unwrap_or_default() {
+            if self.cache.get(&protocol).is_some_and(|binding| binding.offer.kind == Kind::Adopted) {
+                self.install(cx, protocol, Offer::new(Kind::Registered, nbma, holding));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 
 use super::{
+    Fault,
     cache::{Kind, Offer},
     message::seconds,
     server::{Origin, origin},
@@ -88,6 +89,12 @@ impl Tunnel {
         let Some(requester) = packet.source_protocol else { return };
         let origin = origin(&packet, source);
         let holding = Duration::from_secs(u64::from(answer.holding));
+        if !self.peers.contains(source) && self.config.authentication.is_none() {
+            // Who is answered becomes a peer, and that is not to be had for the asking. A peer that we forgot in a
+            // restart loses a shortcut by this, and gets it again through the server.
+            self.counters.count(Fault::UnknownSource);
+            return self.refuse(cx, source, packet, CieCode::PROHIBITED);
+        }
         if origin.nbma == self.config.nbma {
             // Its way back would be to ourselves.
             return self.refuse(cx, source, packet, CieCode::PROHIBITED);

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     Action, Event, EventKind, Fault, Reason, Table, Time,
-    peers::User,
+    peers::{Peer, User},
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -230,6 +230,16 @@ impl Tunnel {
         }
     }
 
+    /// A peer does not answer any more: what was resolved to it goes by the server.
+    pub(super) fn peer_down(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
+        for protocol in self.peers.get(nbma).map(Peer::protocols).unwrap_or_default() {
+            let kind = self.cache.get(&protocol).map(|binding| binding.offer.kind);
+            if matches!(kind, Some(Kind::Cached | Kind::Adopted)) {
+                self.fall_back(cx, protocol);
+            }
+        }
+    }
+
     /// The timer of an entry fired.
     pub(super) fn binding_due(&mut self, cx: &mut Context<'_>, protocol: IpAddr) {
         let Some(binding) = self.cache.get_mut(&protocol) else { return };
@@ -276,15 +286,19 @@ impl Tunnel {
         self.report_bounded(cx, EventKind::TableFull { table });
     }
 
-    /// Reports an event that happens at most as often as the network changes.
-    pub(super) fn report(&self, cx: &mut Context<'_>, kind: EventKind) {
-        cx.out.push(Action::Log(Event { tunnel: self.config.id, kind }));
+    /// Reports a change of the network: a hundred a second, a thousand at once.
+    pub(super) fn report(&mut self, cx: &mut Context<'_>, kind: EventKind) {
+        if self.changes.take(cx.now, 100, 1000) {
+            cx.out.push(Action::Log(Event { tunnel: self.config.id, kind }));
+        } else {
+            self.counters.events_suppressed += 1;
+        }
     }
 
     /// Reports an event that strangers can cause as often as they like: one a second, ten at once.
     pub(super) fn report_bounded(&mut self, cx: &mut Context<'_>, kind: EventKind) {
         if self.events.take(cx.now, 1, 10) {
-            self.report(cx, kind);
+            cx.out.push(Action::Log(Event { tunnel: self.config.id, kind }));
         } else {
             self.counters.events_suppressed += 1;
         }

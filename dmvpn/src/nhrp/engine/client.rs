@@ -341,7 +341,13 @@ impl Tunnel {
         let server = &self.servers[index];
         let nbma = server.config.nbma;
         let destination = server.protocol.unwrap_or_else(|| self.address());
-        let cie = Cie { prefix_length: self.host_prefix(), protocol: Some(self.address()), ..Cie::default() };
+        let cie = Cie {
+            prefix_length: self.host_prefix(),
+            // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
+            mtu: self.config.mtu,
+            protocol: Some(self.address()),
+            ..Cie::default()
+        };
         let clients = Clients { request_id: self.registration_id, cies: vec![cie] };
         let packet =
             self.request(destination, Body::PurgeRequest(clients), Flags::PURGE_NO_REPLY, Vec::new());

@@ -85,6 +85,22 @@ pub enum Input<'a> {
         /// Next hop, adopted before.
         via: IpAddr,
     },
+    /// An address that copies of multicast packets went to under an earlier agent: it was a client's. Comes after
+    /// the `Adopt` of the client.
+    AdoptMulticast {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the client is.
+        nbma: IpAddr,
+    },
+    /// A peer does not answer any more, says somebody who can tell (BFD, the loss of its IPsec association): what was
+    /// resolved to it goes by the server again. Registrations stay: they say themselves when they end.
+    PeerDown {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// Where the peer is.
+        nbma: IpAddr,
+    },
     /// Routes of the kernel changed, shortcuts aside. Say it as often as it happens: the engine waits for the dust
     /// to settle before it looks at what it told and was told.
     RoutesChanged,

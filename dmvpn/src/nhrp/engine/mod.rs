@@ -133,6 +133,16 @@ impl Engine {
                     tunnel.adopt_shortcut(&mut cx, prefix, via);
                 }
             }
+            Input::AdoptMulticast { tunnel, nbma } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.adopt_client(&mut cx, nbma);
+                }
+            }
+            Input::PeerDown { tunnel, nbma } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.peer_down(&mut cx, nbma);
+                }
+            }
             Input::RoutesChanged => {
                 for tunnel in tunnels.values_mut() {
                     tunnel.routes_changed(&cx);

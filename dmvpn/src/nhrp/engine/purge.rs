@@ -167,7 +167,12 @@ impl Tunnel {
         while self.purges.0.contains_key(&request_id) {
             request_id = request_id.wrapping_add(1);
         }
-        let cie = Cie { prefix_length: prefix.prefix_len(), protocol: Some(prefix.addr()), ..Cie::default() };
+        let cie = Cie {
+            prefix_length: prefix.prefix_len(),
+            mtu: self.config.mtu,
+            protocol: Some(prefix.addr()),
+            ..Cie::default()
+        };
         let body = Body::PurgeRequest(Clients { request_id, cies: vec![cie] });
         let once = last_word || self.purges.0.len() >= Purges::MOST;
         let flags = if once { Flags::PURGE_NO_REPLY } else { Flags::default() };

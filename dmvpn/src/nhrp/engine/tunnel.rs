@@ -49,6 +49,9 @@ pub(super) struct Tunnel {
     pub(super) registration_id: u32,
     pub(super) strangers: Strangers,
     pub(super) everyone: Bucket,
+    /// Limits reports of what peers do.
+    pub(super) changes: Bucket,
+    /// Limits reports of what strangers can do.
     pub(super) events: Bucket,
     pub(super) errors: Bucket,
 }
@@ -73,6 +76,7 @@ impl Tunnel {
             counters: Counters::default(),
             strangers: Strangers::default(),
             everyone: Bucket::default(),
+            changes: Bucket::default(),
             events: Bucket::default(),
             errors: Bucket::default(),
             config,

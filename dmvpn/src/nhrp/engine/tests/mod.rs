@@ -1,6 +1,7 @@
 //! The engine's behaviour, seen from outside.
 
 mod bench;
+mod chaos;
 mod registration;
 mod resolution;
 mod shortcut;

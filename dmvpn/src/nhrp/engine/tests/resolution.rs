@@ -249,7 +249,7 @@ fn a_requester_that_does_not_want_to_be_cached_is_not() {
 }
 
 #[test]
-fn a_stranger_is_answered_but_not_believed() {
+fn a_stranger_does_not_become_a_peer_by_asking() {
     let mut bench = phase2(|_, _| {});
     bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
     let mut request = bench.wire[0].packet.clone();
@@ -257,7 +257,20 @@ fn a_stranger_is_answered_but_not_believed() {
     request.source_nbma = Some(ip("192.0.2.66"));
     bench.inject("b", "192.0.2.66", &request);
     assert_eq!(bench.kind("b", "10.0.0.1"), None);
-    assert!(bench.has_peer("b", "192.0.2.66"));
+    assert!(!bench.has_peer("b", "192.0.2.66"));
+    let reply = &bench.wire.last().unwrap().packet;
+    assert_eq!(reply.body.clients().unwrap().cies[0].code, CieCode::PROHIBITED);
+}
+
+#[test]
+fn a_stranger_with_the_password_is_answered() {
+    let mut bench = phase2(|_, config| config.authentication = Some(Secret::new("secret")));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.source_nbma = Some(ip("192.0.2.66"));
+    bench.inject("b", "192.0.2.66", &request);
+    assert_eq!(bench.neighbour("b", "10.0.0.1"), Some(ip("192.0.2.66")));
     bench.run(seconds(620));
     assert!(!bench.has_peer("b", "192.0.2.66"));
 }

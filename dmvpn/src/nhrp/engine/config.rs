@@ -93,7 +93,8 @@ pub struct Policy {
     pub clients: Vec<IpNet>,
     /// Prefixes that clients may register as being behind them: these and longer ones. Empty allows none.
     pub client_prefixes: Vec<IpNet>,
-    /// Answer Resolution Requests for our clients ourselves instead of sending them on to the client.
+    /// Answer Resolution Requests for our clients ourselves instead of sending them on to the client. One round trip
+    /// less, but the client does not hear who is going to send to it: only for clients that take data from everyone.
     pub answer_for_clients: bool,
     /// How long not to ask again for what could not be resolved.
     pub negative_time: Duration,

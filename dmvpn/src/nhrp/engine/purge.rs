@@ -89,6 +89,10 @@ impl Tunnel {
             self.purge_requesters(cx, IpNet::from(protocol));
         } else {
             self.fall_back(cx, protocol);
+            if self.config.resolve && self.cache.contains_key(&protocol) {
+                // The server carries it now. Most likely it is somewhere else, so ask.
+                self.resolve_next_hop(cx, protocol);
+            }
         }
         true
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod chaos;
+mod failover;
 mod registration;
 mod resolution;
 mod shortcut;

@@ -521,3 +521,46 @@ fn the_test_kernel_routes_by_the_longest_prefix() {
     assert!(matches!(bench.node("a").kernel.route(ip("192.168.1.5")), Route::Elsewhere { .. }));
     assert!(matches!(bench.node("a").kernel.route(ip("8.8.8.8")), Route::None));
 }
+
+#[test]
+fn what_a_client_registered_is_not_changed_by_its_requests() {
+    let mut bench = phase2(|_, _| {});
+    // The hub is the egress here; the request is brought by a peer, and claims another place.
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.2") });
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.destination_protocol = Some(ip("172.16.0.1"));
+    request.source_nbma = Some(ip("192.0.2.66"));
+    request.set_extension(Value::ForwardTransit(vec![Cie::binding(ip(B), ip("10.0.0.2"))]));
+    bench.inject("hub", B, &request);
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip(A)));
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+}
+
+#[test]
+fn a_used_next_hop_that_is_not_confirmed_is_relayed_again_without_a_gap() {
+    let mut bench = phase2(|_, config| config.holding_time = seconds(30));
+    bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5");
+    bench.cut.insert((ip(HUB), ip(B)));
+    bench.data_for(seconds(28), "a", "192.168.1.5", "192.168.2.5");
+    bench.run(seconds(3));
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
+}
+
+#[test]
+fn those_who_were_told_of_a_client_are_told_when_it_moves() {
+    let mut bench = phase2(|_, config| {
+        config.policy.answer_for_clients = true;
+        config.unique = false;
+    });
+    bench.accept_any = true;
+    bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5");
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(B)));
+    bench.wire.clear();
+    bench.renumber("b", ip("192.0.2.52"));
+    bench.run(seconds(1));
+    let purges = bench.seen(PacketKind::PurgeRequest);
+    assert!(purges.iter().any(|seen| seen.from == ip(HUB) && seen.to == ip(A)));
+    assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
+}

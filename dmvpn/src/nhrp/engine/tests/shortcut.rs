@@ -427,3 +427,86 @@ fn a_spoke_that_moved_is_found_again_by_those_it_answered() {
     assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
     assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
 }
+
+#[test]
+fn an_egress_that_answers_with_another_prefix_or_next_hop_moves_the_shortcut() {
+    let mut bench = with_shortcut();
+    let again = |bench: &mut Bench, change: fn(&mut crate::nhrp::wire::Cie)| {
+        bench.wire.clear();
+        // Half way through the holding time the spoke asks again, because traffic goes.
+        for _ in 0..450 {
+            bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+            bench.run(seconds(1));
+            let reply = bench
+                .wire
+                .iter()
+                .find(|seen| seen.packet.kind() == PacketKind::ResolutionReply && seen.to == ip(HUB));
+            if let Some(mut reply) = reply.map(|seen| seen.packet.clone()) {
+                change(&mut reply.body.clients_mut().unwrap().cies[0]);
+                return reply;
+            }
+        }
+        panic!("never asked again")
+    };
+    // Another prefix: the answer to the next request is narrower.
+    bench.cut.insert((ip(HUB), ip(A)));
+    let narrower = again(&mut bench, |cie| cie.prefix_length = 25);
+    bench.inject("a", HUB, &narrower);
+    bench.cut.clear();
+    let prefixes = |bench: &Bench| {
+        let routes = &bench.node("a").kernel.shortcuts;
+        routes.iter().map(|(&(_, prefix), &via)| (prefix, via.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(&bench), [(net("192.168.2.0/25"), ip("10.0.0.2"))]);
+
+    // Another next hop.
+    bench.cut.insert((ip(HUB), ip(A)));
+    let elsewhere = again(&mut bench, |cie| {
+        cie.prefix_length = 25;
+        cie.protocol = Some(ip("10.0.0.7"));
+        cie.nbma = Some(ip("192.0.2.7"));
+    });
+    bench.inject("a", HUB, &elsewhere);
+    assert_eq!(prefixes(&bench), [(net("192.168.2.0/25"), ip("10.0.0.7"))]);
+    // The old next hop carries nothing any more: when it goes, the shortcut stays.
+    bench.input("a", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
+    assert_eq!(prefixes(&bench), [(net("192.168.2.0/25"), ip("10.0.0.7"))]);
+    bench.input("a", Input::PeerDown { tunnel: TUNNEL, nbma: ip("192.0.2.7") });
+    assert_eq!(prefixes(&bench), []);
+}
+
+#[test]
+fn a_peer_that_is_down_is_relayed_at_once() {
+    let mut bench = with_shortcut();
+    bench.input("a", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
+    assert!(bench.shortcuts("a").is_empty());
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    // The hub's registrations are not touched.
+    bench.input("hub", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
+    assert_eq!(bench.kind("hub", "10.0.0.2"), Some(CacheKind::Registered));
+}
+
+#[test]
+fn an_adopted_client_keeps_its_copies_of_multicast_packets() {
+    let mut bench = Bench::default();
+    bench.add("hub", config("10.0.0.100/24", HUB));
+    for nbma in [A, B] {
+        let protocol = if nbma == A { ip("10.0.0.1") } else { ip("10.0.0.2") };
+        bench.input("hub", Input::Adopt { tunnel: TUNNEL, protocol, nbma: ip(nbma) });
+    }
+    bench.input("hub", Input::AdoptMulticast { tunnel: TUNNEL, nbma: ip(A) });
+    let copies: Vec<_> = bench.node("hub").kernel.multicast.iter().map(|&(_, nbma)| nbma).collect();
+    assert_eq!(copies, [ip(A)]);
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+    assert_eq!(bench.kind("hub", "10.0.0.2"), Some(CacheKind::Adopted));
+    let mut spoke = config("10.0.0.1/24", A);
+    spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+    bench.add("a", spoke);
+    bench.run(seconds(1));
+    // It never left, so nobody says that it came.
+    assert!(bench.node("hub").events.is_empty());
+    bench.run(seconds(600));
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+    assert_eq!(bench.kind("hub", "10.0.0.2"), None);
+}

@@ -103,6 +103,6 @@ pub(super) fn engine_config(id: TunnelId, plan: &Plan, max_peers: u32) -> Tunnel
         failover: Failover::default(),
         multicast: Multicast::default(),
         policy: Policy::default(),
-        limits: Limits::default(),
+        limits: Limits { peers: usize::try_from(max_peers).unwrap_or(usize::MAX), ..Limits::default() },
     }
 }

@@ -114,6 +114,9 @@ impl Tunnel {
             None => (None, false),
         };
 
+        if !self.has_room_for_peer(cx, nbma) {
+            return Installed::Full;
+        }
         if old.is_none_or(|(_, from)| from != nbma) {
             self.peers.hold(nbma, User::Neighbour(protocol), now, cx.out);
             cx.out.push(Action::SetNeighbour { tunnel: self.config.id, protocol, nbma });
@@ -169,6 +172,15 @@ impl Tunnel {
             Some((_, from)) if from != nbma => Installed::Moved { from },
             Some(_) => Installed::Refreshed,
         }
+    }
+
+    /// Whether an NBMA address is a peer or can become one.
+    pub(super) fn has_room_for_peer(&mut self, cx: &mut Context<'_>, nbma: IpAddr) -> bool {
+        let has_room = self.peers.contains(nbma) || self.peers.len() < self.config.limits.peers;
+        if !has_room {
+            self.table_full(cx, Table::Peers);
+        }
+        has_room
     }
 
     fn enter_registered(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {

@@ -117,6 +117,8 @@ impl Default for Policy {
 /// Bounds of tables and rates. What is over them is refused or dropped, and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Peers: NBMA addresses that data is exchanged with. What the data path has room for.
+    pub peers: usize,
     /// Protocol addresses registered by one NBMA address.
     pub registrations_per_nbma: usize,
     /// Resolutions that wait for their answer.
@@ -134,6 +136,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            peers: 16_384,
             registrations_per_nbma: 64,
             pending_resolutions: 1024,
             shortcuts: 16_384,

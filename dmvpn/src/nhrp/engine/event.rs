@@ -187,6 +187,8 @@ pub enum Reason {
 pub enum Table {
     /// Cache entries.
     Cache,
+    /// Peers.
+    Peers,
     /// Cache entries of one NBMA address.
     RegistrationsOfNbma,
     /// Pending resolutions.
@@ -290,6 +292,7 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Cache => "cache entries",
+            Self::Peers => "peers",
             Self::RegistrationsOfNbma => "registrations of one NBMA address",
             Self::Resolutions => "pending resolutions",
             Self::Shortcuts => "shortcuts",

@@ -69,6 +69,9 @@ impl Tunnel {
             self.table_full(cx, Table::Requesters);
             return false;
         }
+        if !self.has_room_for_peer(cx, nbma) {
+            return false;
+        }
         let user = User::Requester(prefix, requester);
         if known != Some(nbma) {
             self.peers.hold(nbma, user, cx.now, cx.out);

@@ -5,4 +5,5 @@ mod chaos;
 mod failover;
 mod registration;
 mod resolution;
+mod scale;
 mod shortcut;

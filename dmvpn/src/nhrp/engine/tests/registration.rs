@@ -529,3 +529,13 @@ fn packets_of_another_family_are_refused() {
     bench.inject("hub", A, &request);
     assert_eq!(bench.fault("hub", Fault::AddressFamily), 1);
 }
+
+#[test]
+fn there_are_no_more_peers_than_the_data_path_has_room_for() {
+    let mut bench = cloud(|_, config| config.limits.peers = 1);
+    bench.run(seconds(1));
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+    let refused = EventKind::NhsRefused { nbma: ip(HUB), code: CieCode::NO_RESOURCES };
+    assert!(bench.node("b").events.contains(&refused));
+    assert_eq!(bench.fault("hub", Fault::TableFull), 1);
+}

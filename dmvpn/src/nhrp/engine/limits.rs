@@ -1,8 +1,8 @@
 //! Bounds on how often something is done.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
-use super::Time;
+use super::{Time, ordered_map::OrderedMap};
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +29,7 @@ impl Bucket {
 
 /// Buckets of sources that are not peers.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(BTreeMap<IpAddr, Bucket>);
+pub(super) struct Strangers(OrderedMap<IpAddr, Bucket>);
 
 impl Strangers {
     /// Sources that are told apart.
@@ -42,7 +42,7 @@ impl Strangers {
         if self.0.len() >= Self::MOST && !self.0.contains_key(&source) {
             self.0.clear();
         }
-        self.0.entry(source).or_default().take(now, rate, burst)
+        self.0.get_or_insert_with(source, Bucket::default).take(now, rate, burst)
     }
 }
 

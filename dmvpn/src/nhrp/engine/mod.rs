@@ -28,6 +28,7 @@ mod failover;
 mod io;
 mod limits;
 mod message;
+mod ordered_map;
 mod peers;
 mod purge;
 mod random;
@@ -46,7 +47,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 pub use config::{
     Failover, Limits, Multicast, MulticastServers, Nhs, Policy, Secret, StaticMap, TunnelConfig,
@@ -56,13 +57,14 @@ pub use event::{Event, EventKind, Reason, Severity, Table};
 pub use io::{Action, Environment, Input, Route, Time, TunnelId};
 pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView};
 
+use ordered_map::OrderedMap;
 use tunnel::{Context, Tunnel};
 
 /// The protocol engine of all tunnels.
 #[derive(Debug)]
 pub struct Engine {
-    tunnels: BTreeMap<TunnelId, Tunnel>,
-    networks: BTreeMap<TunnelId, u32>,
+    tunnels: OrderedMap<TunnelId, Tunnel>,
+    networks: OrderedMap<TunnelId, u32>,
     /// False before `start` and after `Shutdown`.
     running: bool,
 }

@@ -1,13 +1,10 @@
 //! Who is a peer: an NBMA address is one for as long as anything uses it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Action, Time, TunnelId, limits::Bucket};
+use super::{Action, Time, TunnelId, limits::Bucket, ordered_map::OrderedMap};
 
 /// What makes an NBMA address a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +22,7 @@ pub(super) enum User {
 /// A peer.
 #[derive(Debug)]
 pub(super) struct Peer {
-    pub(super) users: BTreeSet<User>,
+    pub(super) users: OrderedMap<User, ()>,
     pub(super) since: Time,
     /// Protocol addresses registered from there.
     pub(super) registrations: usize,
@@ -39,12 +36,12 @@ pub(super) struct Peer {
 #[derive(Debug)]
 pub(super) struct Peers {
     tunnel: TunnelId,
-    peers: BTreeMap<IpAddr, Peer>,
+    peers: OrderedMap<IpAddr, Peer>,
 }
 
 impl Peers {
     pub(super) const fn new(tunnel: TunnelId) -> Self {
-        Self { tunnel, peers: BTreeMap::new() }
+        Self { tunnel, peers: OrderedMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -69,17 +66,17 @@ impl Peers {
 
     /// One more user; the first one makes it a peer.
     pub(super) fn hold(&mut self, nbma: IpAddr, user: User, now: Time, out: &mut Vec<Action>) {
-        let peer = self.peers.entry(nbma).or_insert_with(|| {
+        let peer = self.peers.get_or_insert_with(nbma, || {
             out.push(Action::AddPeer { tunnel: self.tunnel, nbma });
             Peer {
-                users: BTreeSet::new(),
+                users: OrderedMap::new(),
                 since: now,
                 registrations: 0,
                 bucket: Bucket::default(),
                 copies: 0,
             }
         });
-        peer.users.insert(user);
+        peer.users.insert(user, ());
     }
 
     /// One user less; with the last one it is no peer any more.
@@ -125,7 +122,7 @@ impl Peer {
 
     /// Protocol addresses that are reached there.
     pub(super) fn protocols(&self) -> Vec<IpAddr> {
-        let neighbours = self.users.iter().filter_map(|user| match user {
+        let neighbours = self.users.keys().filter_map(|user| match user {
             User::Neighbour(protocol) => Some(*protocol),
             _ => None,
         });

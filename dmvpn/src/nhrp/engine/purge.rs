@@ -1,12 +1,13 @@
 //! Purges: taking back what was said (RFC 2332 5.2.5, 5.2.6).
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
     EventKind, Fault, NhsState, Reason, Time,
     cache::Kind,
+    ordered_map::OrderedMap,
     peers::User,
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -15,7 +16,7 @@ use crate::nhrp::wire::{Body, Cie, Clients, ExtensionKind, Flags, IpFamily, Pack
 
 /// Purge Requests that wait for their reply.
 #[derive(Debug, Default)]
-pub(super) struct Purges(BTreeMap<u32, Pending>);
+pub(super) struct Purges(OrderedMap<u32, Pending>);
 
 #[derive(Debug)]
 struct Pending {

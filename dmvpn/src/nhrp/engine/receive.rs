@@ -1,11 +1,12 @@
 //! From the bytes of a packet to what acts on it.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::{
     EventKind, Fault, Route, TunnelId,
+    ordered_map::OrderedMap,
     transit::{Way, station, towards, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
@@ -13,7 +14,7 @@ use crate::nhrp::wire::{Body, ErrorCode, ErrorIndication, IpFamily, Packet, Pack
 
 /// A packet arrived on a tunnel.
 pub(super) fn packet(
-    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    tunnels: &mut OrderedMap<TunnelId, Tunnel>,
     cx: &mut Context<'_>,
     id: TunnelId,
     source: IpAddr,
@@ -55,7 +56,7 @@ pub(super) fn packet(
 
 /// Sends a packet on by `egress`: a tunnel and an NBMA address.
 fn pass_on(
-    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    tunnels: &mut OrderedMap<TunnelId, Tunnel>,
     cx: &mut Context<'_>,
     id: TunnelId,
     source: IpAddr,
@@ -80,7 +81,7 @@ fn pass_on(
 }
 
 fn stuck(
-    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    tunnels: &mut OrderedMap<TunnelId, Tunnel>,
     cx: &mut Context<'_>,
     id: TunnelId,
     source: IpAddr,
@@ -94,7 +95,7 @@ fn stuck(
 /// Traffic to `destination` went the long way: look for a shortcut in the tunnel that our route takes, if that is one
 /// of the same network. A destination that is here, or nowhere, needs none.
 fn follow_indication(
-    tunnels: &mut BTreeMap<TunnelId, Tunnel>,
+    tunnels: &mut OrderedMap<TunnelId, Tunnel>,
     cx: &mut Context<'_>,
     id: TunnelId,
     destination: IpAddr,

@@ -67,7 +67,7 @@ impl Tunnel {
         self.peers.get(nbma).is_some_and(|peer| {
             peer.registrations > 0
                 // After a restart of the agent, until it registers again.
-                || peer.users.iter().any(|user| match user {
+                || peer.users.keys().any(|user| match user {
                     User::Neighbour(protocol) => {
                         self.cache.get(protocol).is_some_and(|binding| binding.offer.kind == Kind::Adopted)
                     }

@@ -1,16 +1,13 @@
 //! Whom we told where something is. They may send to us for it, so they are peers; and they have to be told when it
 //! is not true any more (RFC 2332 5.2.5).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
     Table, Time,
+    ordered_map::OrderedMap,
     peers::User,
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -22,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Who was told about what.
 #[derive(Debug, Default)]
 pub(super) struct Requesters {
-    by_prefix: BTreeMap<(IpNet, IpAddr), Requester>,
+    by_prefix: OrderedMap<(IpNet, IpAddr), Requester>,
 }
 
 #[derive(Debug)]

@@ -3,11 +3,12 @@
 //! A next hop without an entry is relayed by the server at once and asked for at the same time, so nothing waits and
 //! nothing is lost. The answer moves the neighbour entry to the direct address.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use super::{
     Action, EventKind, Fault, Route, Table, Time,
     cache::{Installed, Kind, Offer},
+    ordered_map::OrderedMap,
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -19,8 +20,8 @@ const PATIENCE: [u64; 7] = [1, 2, 4, 7, 7, 7, 2];
 /// Resolutions that wait for their answer.
 #[derive(Debug, Default)]
 pub(super) struct Resolutions {
-    by_destination: BTreeMap<IpAddr, Resolution>,
-    by_id: BTreeMap<u32, IpAddr>,
+    by_destination: OrderedMap<IpAddr, Resolution>,
+    by_id: OrderedMap<u32, IpAddr>,
 }
 
 /// Why an address is resolved.

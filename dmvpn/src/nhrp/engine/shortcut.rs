@@ -1,11 +1,7 @@
 //! Shortcuts: routes for prefixes behind other nodes, past the server (Cisco's Phase 3). And prefixes that clients
 //! registered, which are routes of the same sort.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
@@ -13,6 +9,7 @@ use super::{
     Action, EventKind, Fault, Reason, Route, Table, Time,
     answer::SHORTEST_PREFIX,
     cache::{Installed, Kind},
+    ordered_map::OrderedMap,
     resolution::{Purpose, Resolved},
     server::Origin,
     timers::Subject,
@@ -48,10 +45,10 @@ pub(super) struct Shortcut {
 /// The shortcuts of a tunnel.
 #[derive(Debug, Default)]
 pub(super) struct Shortcuts {
-    by_prefix: BTreeMap<IpNet, Shortcut>,
-    by_via: BTreeSet<(IpAddr, IpNet)>,
+    by_prefix: OrderedMap<IpNet, Shortcut>,
+    by_via: OrderedMap<(IpAddr, IpNet), ()>,
     /// How many there are of each prefix length: look-ups try only these.
-    lengths: BTreeMap<u8, usize>,
+    lengths: OrderedMap<u8, usize>,
 }
 
 impl Shortcuts {
@@ -97,14 +94,19 @@ impl Shortcuts {
             IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
             IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),
         };
-        self.by_via.range((via, lowest)..).take_while(move |entry| entry.0 == via).map(|entry| entry.1)
+        self.by_via
+            .range((via, lowest)..)
+            .map(|(&entry, ())| entry)
+            .take_while(move |entry| entry.0 == via)
+            .map(|entry| entry.1)
     }
 
     fn insert(&mut self, prefix: IpNet, shortcut: Shortcut) {
-        self.by_via.insert((shortcut.via, prefix));
+        let via = shortcut.via;
+        self.by_via.insert((via, prefix), ());
         match self.by_prefix.insert(prefix, shortcut) {
-            None => *self.lengths.entry(prefix.prefix_len()).or_default() += 1,
-            Some(old) if self.by_prefix[&prefix].via != old.via => {
+            None => *self.lengths.get_or_insert_with(prefix.prefix_len(), || 0) += 1,
+            Some(old) if via != old.via => {
                 self.by_via.remove(&(old.via, prefix));
             }
             Some(_) => {}

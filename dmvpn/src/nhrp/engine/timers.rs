@@ -1,13 +1,10 @@
 //! When to look at what again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::Time;
+use super::{Time, ordered_map::OrderedMap};
 
 /// What a timer is about. At one moment they fire in this order: routes go before the next hops they use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,20 +36,20 @@ pub(super) enum Subject {
 /// one look-up.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    by_subject: BTreeMap<Subject, Time>,
-    queue: BTreeSet<(Time, Subject)>,
+    by_subject: OrderedMap<Subject, Time>,
+    queue: OrderedMap<(Time, Subject), ()>,
 }
 
 impl Timers {
     /// Makes sure that the subject is looked at when `at` comes, or before.
     pub(super) fn set(&mut self, subject: Subject, at: Time) {
-        let current = self.by_subject.entry(subject).or_insert(at);
+        let current = self.by_subject.get_or_insert_with(subject, || at);
         if *current > at {
             self.queue.remove(&(*current, subject));
             *current = at;
         }
         if *current == at {
-            self.queue.insert((at, subject));
+            self.queue.insert((at, subject), ());
         }
     }
 
@@ -70,7 +67,7 @@ impl Timers {
 
     /// Takes the first timer that is due.
     pub(super) fn pop(&mut self, now: Time) -> Option<Subject> {
-        let &(at, subject) = self.queue.first()?;
+        let (&(at, subject), ()) = self.queue.first()?;
         if at > now {
             return None;
         }
@@ -81,7 +78,7 @@ impl Timers {
 
     /// When the first timer is due.
     pub(super) fn next(&self) -> Option<Time> {
-        self.queue.first().map(|&(at, _)| at)
+        self.queue.first().map(|(&(at, _), ())| at)
     }
 }
 

@@ -1,12 +1,13 @@
 //! One tunnel's state, and what its parts share.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{
     Action, Counters, Environment, Time, TunnelConfig, TunnelId,
     cache::{Binding, Kind, Offer},
     client::Server,
     limits::{Bucket, Strangers},
+    ordered_map::OrderedMap,
     peers::{Peers, User},
     purge::Purges,
     random::Random,
@@ -22,7 +23,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Time,
     pub(super) environment: &'a dyn Environment,
     /// NHRP network of each tunnel.
-    pub(super) networks: &'a BTreeMap<TunnelId, u32>,
+    pub(super) networks: &'a OrderedMap<TunnelId, u32>,
     /// What is to be done.
     pub(super) out: &'a mut Vec<Action>,
 }
@@ -31,12 +32,12 @@ pub(super) struct Context<'a> {
 #[derive(Debug)]
 pub(super) struct Tunnel {
     pub(super) config: TunnelConfig,
-    pub(super) cache: BTreeMap<IpAddr, Binding>,
+    pub(super) cache: OrderedMap<IpAddr, Binding>,
     pub(super) peers: Peers,
     pub(super) servers: Vec<Server>,
     pub(super) resolutions: Resolutions,
     /// Addresses that could not be resolved, and until when not to ask again.
-    pub(super) negatives: BTreeMap<IpAddr, Time>,
+    pub(super) negatives: OrderedMap<IpAddr, Time>,
     pub(super) shortcuts: Shortcuts,
     pub(super) requesters: Requesters,
     pub(super) purges: Purges,
@@ -61,11 +62,11 @@ impl Tunnel {
         let mut random = Random::new(seed ^ (u64::from(config.id.0) << 32));
         let servers = config.nhs.iter().cloned().map(Server::new).collect();
         Self {
-            cache: BTreeMap::new(),
+            cache: OrderedMap::new(),
             peers: Peers::new(config.id),
             servers,
             resolutions: Resolutions::default(),
-            negatives: BTreeMap::new(),
+            negatives: OrderedMap::new(),
             shortcuts: Shortcuts::default(),
             requesters: Requesters::default(),
             purges: Purges::default(),

@@ -13,7 +13,7 @@ use super::{
     Fault,
     cache::{Kind, Offer},
     message::seconds,
-    server::{Origin, origin},
+    server::Origin,
     tunnel::{Context, Tunnel},
 };
 use crate::nhrp::wire::{Body, Cie, CieCode, ExtensionKind, Flags, Packet, Value};
@@ -87,7 +87,7 @@ impl Tunnel {
 
     fn answer(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet, answer: &Answer) {
         let Some(requester) = packet.source_protocol else { return };
-        let origin = origin(&packet, source);
+        let origin = self.origin(&packet, source);
         let holding = Duration::from_secs(u64::from(answer.holding));
         if !self.peers.contains(source) && self.config.authentication.is_none() {
             // Who is answered becomes a peer, and that is not to be had for the asking. A peer that we forgot in a
@@ -95,8 +95,8 @@ impl Tunnel {
             self.counters.count(Fault::UnknownSource);
             return self.refuse(cx, source, packet, CieCode::PROHIBITED);
         }
-        if origin.nbma == self.config.nbma {
-            // Its way back would be to ourselves.
+        if origin.nbma == self.config.nbma || Some(origin.nbma) == self.public() {
+            // Our packets to it would come back to us, or to the NAT that both of us are behind.
             return self.refuse(cx, source, packet, CieCode::PROHIBITED);
         }
         if !self.remember_requester(cx, answer.prefix, requester, origin.nbma, holding) {

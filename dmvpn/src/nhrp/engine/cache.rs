@@ -102,6 +102,10 @@ impl Tunnel {
         let expires = offer.holding.map(|holding| now + holding);
         let renew = match kind {
             Kind::Cached => offer.holding.map(|holding| now + holding / 3 * 2),
+            // A client's registration renews it; but what was resolved has to be asked for.
+            Kind::Adopted if self.config.resolve && !self.servers.is_empty() => {
+                offer.holding.map(|holding| now + holding / 3 * 2)
+            }
             _ => None,
         };
         let (old, mut route) = match self.cache.get(&protocol) {
@@ -264,7 +268,7 @@ impl Tunnel {
                     self.report(cx, EventKind::Expired { protocol, nbma });
                     self.purge_requesters(cx, IpNet::from(protocol));
                 }
-                Kind::Cached if self.in_use(cx, protocol) => self.fall_back(cx, protocol),
+                Kind::Cached | Kind::Adopted if self.in_use(cx, protocol) => self.fall_back(cx, protocol),
                 // A relay is simply taken out: if traffic goes on, the kernel asks for the next hop again, and
                 // that starts the next attempt to resolve it.
                 _ => self.remove(cx, protocol),

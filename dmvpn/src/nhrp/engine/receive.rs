@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     EventKind, Fault, Route, TunnelId,
     ordered_map::OrderedMap,
+    peers::User,
     transit::{Way, station, towards, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
@@ -148,8 +149,13 @@ impl Tunnel {
         let everyone = u64::from(self.config.limits.packets_total) + rate.saturating_mul(peers);
         let from_source = match self.peers.get_mut(source) {
             Some(peer) => {
-                // Behind one NAT address there may be many clients.
-                let rate = rate.saturating_mul(peer.registrations.max(1) as u64);
+                let rate = if peer.users.keys().any(|user| matches!(user, User::Server(_))) {
+                    // A server brings us the packets of everyone.
+                    u64::from(self.config.limits.packets_total)
+                } else {
+                    // Behind one NAT address there may be many clients.
+                    rate.saturating_mul(peer.registrations.max(1) as u64)
+                };
                 peer.bucket.take(cx.now, rate, rate.saturating_mul(3))
             }
             None => self.strangers.take(source, cx.now, rate, rate.saturating_mul(3)),

@@ -258,6 +258,10 @@ impl Tunnel {
         let Some(resolved) = self.check_reply(source, destination, cie, packet) else {
             return self.counters.count(Fault::UnexpectedReply);
         };
+        if Some(resolved.nbma) == self.public() {
+            // Behind the same NAT as we are, which would not bring our packets back in. The server relays them.
+            return self.resolution_refused(cx, destination);
+        }
         let Some(resolution) = self.resolutions.remove(destination) else { return };
         self.timers.clear(Subject::Resolution(destination));
         match resolution.purpose {

@@ -23,9 +23,8 @@ pub(super) struct Origin {
 /// Finds out where the sender of a request is. The outer source tells, and tells of a NAT, when the packet comes
 /// from the sender itself. When servers sent it on, it is where the sender says; if a server knew of a NAT, it has
 /// filled in the NAT address.
-pub(super) fn origin(packet: &Packet, source: IpAddr) -> Origin {
+fn origin(packet: &Packet, source: IpAddr, forwarded: bool) -> Origin {
     let claimed = packet.source_nbma.unwrap_or(source);
-    let forwarded = packet.records(ExtensionKind::FORWARD_TRANSIT).is_some_and(|records| !records.is_empty());
     if !forwarded {
         return Origin { nbma: source, claimed };
     }
@@ -35,6 +34,14 @@ pub(super) fn origin(packet: &Packet, source: IpAddr) -> Origin {
 }
 
 impl Tunnel {
+    /// Where the sender of a request is. That servers sent it on is believed of peers only: a stranger could make us
+    /// send to anyone that way.
+    pub(super) fn origin(&self, packet: &Packet, source: IpAddr) -> Origin {
+        let records = packet.records(ExtensionKind::FORWARD_TRANSIT);
+        let forwarded = records.is_some_and(|records| !records.is_empty()) && self.peers.contains(source);
+        origin(packet, source, forwarded)
+    }
+
     /// Whether a Registration Request is for us: by our address, by the client's own (it does not know ours), or by
     /// the subnet's broadcast address (OpenNHRP's way to say the same).
     pub(super) fn registration_is_ours(&self, packet: &Packet) -> bool {
@@ -81,7 +88,7 @@ impl Tunnel {
 
     /// A Registration Request for us came.
     pub(super) fn registration_request(&mut self, cx: &mut Context<'_>, source: IpAddr, mut packet: Packet) {
-        let origin = origin(&packet, source);
+        let origin = self.origin(&packet, source);
         let unique = packet.flags.contains(Flags::REGISTRATION_UNIQUE);
         let Some(client) = packet.source_protocol else { return };
         let Some(clients) = packet.body.clients_mut() else { return };
@@ -193,8 +200,10 @@ impl Tunnel {
         packet: Packet,
     ) {
         let Some(mut reply) = packet.into_reply() else { return };
-        // A client that did not know our address learns it here.
-        reply.destination_protocol = Some(self.address());
+        if reply.destination_protocol == Some(client) || reply.destination_protocol == self.broadcast() {
+            // The client does not know our address. It learns it here.
+            reply.destination_protocol = Some(self.address());
+        }
         self.sign_reply(&mut reply);
         if origin.nbma != origin.claimed
             && let Some(seen) = reply.records(ExtensionKind::NAT_ADDRESS)

@@ -539,3 +539,30 @@ fn there_are_no_more_peers_than_the_data_path_has_room_for() {
     assert!(bench.node("b").events.contains(&refused));
     assert_eq!(bench.fault("hub", Fault::TableFull), 1);
 }
+
+#[test]
+fn a_stranger_cannot_register_somebody_elses_nbma_address() {
+    use crate::nhrp::wire::{Cie, Value};
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    let mut request = bench.seen(PacketKind::RegistrationRequest)[0].packet.clone();
+    request.source_protocol = Some(ip("10.0.0.7"));
+    request.source_nbma = Some(ip("198.51.100.1"));
+    request.set_extension(Value::ForwardTransit(vec![Cie::binding(ip("192.0.2.9"), ip("10.0.0.9"))]));
+    bench.inject("hub", "192.0.2.66", &request);
+    assert_eq!(bench.neighbour("hub", "10.0.0.7"), Some(ip("192.0.2.66")));
+    assert!(!bench.has_peer("hub", "198.51.100.1"));
+}
+
+#[test]
+fn a_registration_for_another_address_of_ours_is_answered_under_that_address() {
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    bench.kernel("hub").routes.push((net("10.0.0.200/32"), RouteTo::Local));
+    let mut request = bench.seen(PacketKind::RegistrationRequest)[0].packet.clone();
+    request.destination_protocol = Some(ip("10.0.0.200"));
+    bench.inject("hub", A, &request);
+    let reply = bench.seen(PacketKind::RegistrationReply).pop().unwrap();
+    assert_eq!(reply.packet.destination_protocol, Some(ip("10.0.0.200")));
+    assert_eq!(reply.packet.body.clients().unwrap().cies[0].code, CieCode::SUCCESS);
+}

@@ -564,3 +564,35 @@ fn those_who_were_told_of_a_client_are_told_when_it_moves() {
     assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
     assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
 }
+
+#[test]
+fn two_spokes_behind_one_nat_stay_with_the_hub() {
+    let mut bench = Bench::default();
+    bench.add("hub", config("10.0.0.100/24", HUB));
+    for (name, address, nbma) in [("a", "10.0.0.1/24", "172.20.0.1"), ("b", "10.0.0.2/24", "172.20.0.2")] {
+        bench.nat.insert(ip(nbma), ip("203.0.113.9"));
+        let mut spoke = config(address, nbma);
+        spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+        bench.add(name, spoke);
+        bench.run(seconds(1));
+        // What the hub sends to the NAT arrives at one of them only: so one after the other learns its address.
+        bench.nat.remove(&ip(nbma));
+    }
+    bench.wire.clear();
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.2") });
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.set_extension(Value::ForwardTransit(vec![Cie::binding(ip(HUB), ip("10.0.0.100"))]));
+    bench.inject("b", HUB, &request);
+    let refusal = bench.wire.last().unwrap().packet.clone();
+    assert_eq!(refusal.body.clients().unwrap().cies[0].code, CieCode::PROHIBITED);
+    bench.flights_clear();
+    // And an answer that leads there is not taken.
+    let mut reply = refusal;
+    let Body::ResolutionReply(clients) = &mut reply.body else { panic!() };
+    clients.cies = vec![Cie { holding_time: 600, ..Cie::binding(ip("172.20.0.2"), ip("10.0.0.2")) }];
+    reply.set_extension(Value::NatAddress(vec![Cie::binding(ip("203.0.113.9"), ip("10.0.0.2"))]));
+    bench.inject("a", HUB, &reply);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
+    assert_eq!(bench.kind("a", "10.0.0.2"), Some(CacheKind::Negative));
+}

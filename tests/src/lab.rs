@@ -3,7 +3,7 @@
 //! ```text
 //!                 underlay (a router)
 //!         198.18.0.254 |  198.18.1.254 |  198.18.2.254 |
-//!                      |               |               |         "wires", see `wire`
+//!                      |               |               |         "wires", see [`wire`]
 //!           198.18.0.1 |    198.18.1.1 |    198.18.2.1 |
 //!                     hub           spoke-a         spoke-b
 //!  tunnel       10.0.0.1         10.0.0.11       10.0.0.12
@@ -21,6 +21,7 @@ use std::{
         Once,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -30,8 +31,10 @@ use crate::{
     agent::Agent,
     config::Config,
     namespace::{self, Namespace},
+    poll,
     traffic::{self, Stream},
     undo::Undo,
+    wire,
 };
 
 /// Directory of a lab's configuration files, logs and sockets: this and the lab's name.
@@ -165,7 +168,24 @@ impl Lab {
         let hub = Node::create(name, None, &underlay)?;
         let spokes =
             (1..=plan.spokes).map(|n| Node::create(name, Some(n), &underlay)).collect::<Result<_>>()?;
-        Ok(Self { name: name.to_owned(), plan, underlay, hub, spokes, undo })
+        let lab = Self { name: name.to_owned(), plan, underlay, hub, spokes, undo };
+        lab.wait_for_carriers()?;
+        Ok(lab)
+    }
+
+    /// Waits until the kernel has noticed that both ends of every link are up, which it does a little later.
+    fn wait_for_carriers(&self) -> Result<()> {
+        let hosts = self.spokes.iter().filter_map(|spoke| Some(&spoke.lan.as_ref()?.host));
+        let routers = self.nodes().map(|node| &node.namespace);
+        for namespace in std::iter::once(&self.underlay).chain(routers).chain(hosts) {
+            poll::until_matches(
+                &format!("carriers in {}", namespace.name()),
+                Duration::from_secs(10),
+                || namespace.command("ip -o link show type veth"),
+                |links| links.lines().all(|link| link.contains(" state UP ")),
+            )?;
+        }
+        Ok(())
     }
 
     /// Its name, the first part of every namespace's name.
@@ -293,9 +313,10 @@ impl Node {
 
         let namespace = Namespace::create(&format!("{lab}-{name}"))?;
         make_router(&namespace)?;
-        wire(underlay, &name, Ipv4Addr::new(198, 18, net, ROUTER), &namespace, nbma)?;
-        let lan = number.map(|_| Lan::create(lab, letter, net, &namespace)).transpose()?;
         let pins = PathBuf::from(format!("{PINS}{lab}-{name}"));
+        let gateway = Ipv4Addr::new(198, 18, net, ROUTER);
+        wire::connect((underlay, gateway), (&namespace, nbma), &name, &pins)?;
+        let lan = number.map(|_| Lan::create(lab, letter, net, &namespace)).transpose()?;
         Ok(Self { name, namespace, address, nbma, lan, files: files_of(lab), pins })
     }
 
@@ -339,33 +360,6 @@ fn make_router(namespace: &Namespace) -> Result<()> {
     }
     // The hop probes want an answer each, not six a second.
     namespace.set("ipv4/icmp_ratelimit", "0")
-}
-
-/// A wire between the underlay's router and a node: a veth pair made to behave like two NICs.
-///
-/// A NIC puts complete packets of at most the MTU on the wire, and takes whatever arrives. A veth does neither by
-/// itself:
-/// - It hands packets over as the sender left them: without a checksum (the NIC would add it) and larger than the
-///   MTU (the NIC would cut them up). An XDP program at the other end would see, and send on, garbage. So the
-///   offloads are off: the kernel completes packets before they leave.
-/// - A frame sent by XDP (`XDP_TX`, redirect) is silently lost when the receiving end does not poll for them, which
-///   it does only with GRO on or an XDP program of its own. The router has none, so its end gets GRO.
-fn wire(
-    router: &Namespace,
-    name: &str,
-    router_address: Ipv4Addr,
-    node: &Namespace,
-    address: Ipv4Addr,
-) -> Result<()> {
-    let inside = node.name();
-    router.command(&format!("ip link add {name} type veth peer name underlay0 netns {inside}"))?;
-    router.command(&format!("ip address add {router_address}/24 dev {name}"))?;
-    router.command(&format!("ethtool -K {name} tx off tso off gso off gro on"))?;
-    router.command(&format!("ip link set {name} up"))?;
-    node.command(&format!("ip address add {address}/24 dev underlay0"))?;
-    node.command("ethtool -K underlay0 tx off tso off gso off")?;
-    node.command("ip link set underlay0 up")?;
-    node.command(&format!("ip route add default via {router_address}")).map(drop)
 }
 
 fn files_of(lab: &str) -> PathBuf {

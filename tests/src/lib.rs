@@ -12,3 +12,4 @@ pub mod namespace;
 pub mod poll;
 pub mod traffic;
 pub mod undo;
+pub mod wire;

@@ -14,9 +14,15 @@ fn stopping_leaves_the_system_as_it_was() -> Result<()> {
     let look = |what: &str| -> Result<Vec<String>> {
         lab.nodes().map(|node| node.namespace.command(what)).collect()
     };
-    // Interfaces with their XDP programs, routes of all tables, neighbours but for the underlay's own, qdiscs.
-    let commands =
-        ["ip -o -d link show", "ip route show table all", "ip neigh show nud permanent", "tc qdisc show"];
+    // Interfaces with their XDP programs, routes of all tables, fixed neighbours, qdiscs. Not the IPv6 routes: the
+    // kernel makes link-local ones when it is ready; those of an interface that is gone are gone with it.
+    let commands = [
+        "ip -o -d link show",
+        "ip -4 route show table all",
+        "ip -6 route show proto 54",
+        "ip neigh show nud permanent",
+        "tc qdisc show",
+    ];
     let before = commands.iter().map(|what| look(what)).collect::<Result<Vec<_>>>()?;
 
     let (hub, spokes) = lab.start_all()?;

@@ -26,11 +26,13 @@ fn bpftool_prints_them_with_names() -> Result<()> {
     for map in map_names::ALL {
         assert!(directory.join(map).exists(), "{map} is not pinned");
     }
-    let expected: [(&str, &[&str]); 7] = [
+    let expected: [(&str, &[&str]); 9] = [
         (
             map_names::TUNNELS,
             &["\"keyed\": \"Yes\"", "\"key\": 42", "\"far_ifindex\"", "\"family\": \"Ipv4\""],
         ),
+        (map_names::LOCAL, &["\"family\": \"Ipv4\""]),
+        (map_names::NHRP_RATE, &["\"family\": \"Ipv4\""]),
         (map_names::PEER_BY_NBMA, &["\"nbma\"", "\"family\": \"Ipv4\"", "\"peer\""]),
         (map_names::PEERS, &["\"state\": \"Up\"", "\"header_length\": 28", "\"nbma\"", "\"underlay\""]),
         (map_names::UNDERLAY, &["\"state\": \"Valid\"", "\"gateway\"", "\"gateway_mac\""]),

@@ -30,7 +30,9 @@ fn lab() -> Result<Lab> {
 /// The directory of a layout, as an agent would have made it.
 fn private_directory(config: &Config, version: u32) -> Result<PathBuf> {
     let directory = config.pin_directory.join(format!("v{version}"));
-    fs::DirBuilder::new().mode(0o700).recursive(true).create(&directory)?;
+    for path in [&config.pin_directory, &directory] {
+        fs::DirBuilder::new().mode(0o700).create(path)?;
+    }
     Ok(directory)
 }
 

@@ -15,6 +15,7 @@ mod adopt;
 mod environment;
 mod plan;
 mod report;
+mod settings;
 mod signals;
 mod socket;
 mod startup;

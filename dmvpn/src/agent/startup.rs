@@ -1,24 +1,14 @@
 //! From a configuration to a running agent, and back to nothing.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use super::{
-    Agent, Tunnels,
-    plan::Plan,
-    socket::NhrpSocket,
-    tunnels::{Tunnel, engine_config},
-};
+use super::{Agent, Tunnels, plan::Plan, settings, socket::NhrpSocket, tunnels::Tunnel};
 use crate::{
     config::{Accept, Config, RunOptions},
-    datapath::{DataPath, Options, TcMode, TunnelParameters, remove_all_pins},
+    datapath::{DataPath, TcMode, TunnelParameters, remove_all_pins},
     netlink::{
         Netlink,
         links::{self, TunnelSpec},
@@ -27,11 +17,6 @@ use crate::{
     },
     nhrp::engine::{Engine, TunnelId},
 };
-
-/// NHRP packets a second that one source may send; a spoke in trouble sends a few, several behind one NAT some more.
-const NHRP_SOURCE_LIMIT: u32 = 200;
-/// Least time between two redirects for the same source and destination, as Cisco's default.
-const REDIRECT_INTERVAL: Duration = Duration::from_secs(8);
 
 impl Agent {
     /// Brings everything up. When it fails, what this call made is removed again; what an earlier agent left is not.
@@ -59,14 +44,7 @@ impl Agent {
     }
 
     async fn build(config: &Config, plans: Vec<Plan>, options: RunOptions, netlink: Netlink) -> Result<Self> {
-        let data_path = DataPath::open(&Options {
-            pin_directory: config.pin_directory.clone(),
-            max_peers: config.max_peers,
-            max_underlay: config.max_peers,
-            log: options.bpf_log,
-            nhrp_source_limit: NHRP_SOURCE_LIMIT,
-            redirect_interval: REDIRECT_INTERVAL,
-        })?;
+        let data_path = DataPath::open(&settings::data_path(config, options))?;
         let mut agent = Self {
             started: Instant::now(),
             ways: Underlay::new(netlink.clone()),
@@ -124,7 +102,7 @@ impl Agent {
         let tc = self.data_path.attach_tc(&config.name, TcMode::Tcx)?;
         info!(tunnel = config.name, hook = tc.mode.name(), kept = tc.kept, "TC attached");
         let (underlay, mode) = (plan.underlay.index, config.xdp);
-        engine_configs.push(engine_config(id, &plan, max_peers));
+        engine_configs.push(settings::engine(id, &plan, max_peers));
         self.tunnels.insert(Tunnel { id, plan, link, parameters, tc: tc.mode, socket: Arc::new(socket) });
         self.accelerate(underlay, mode).await?;
         Ok(())

@@ -1,13 +1,12 @@
 //! The tunnels of this agent, as they run.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{plan::Plan, socket::NhrpSocket};
 use crate::{
-    config::Phase,
     datapath::{RunningMode, TcMode, TunnelParameters},
     netlink::links::TunnelLink,
-    nhrp::engine::{Failover, Limits, Multicast, Nhs, Policy, StaticMap, TunnelConfig, TunnelId},
+    nhrp::engine::TunnelId,
 };
 
 /// A tunnel that runs.
@@ -70,39 +69,5 @@ impl Tunnels {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tunnel> {
         self.tunnels.values()
-    }
-}
-
-/// What the engine is told of a tunnel.
-pub(super) fn engine_config(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig {
-    let config = &plan.config;
-    let nhs = config.nhs.iter().map(|nhs| Nhs {
-        protocol: nhs.address.fixed(),
-        nbma: nhs.nbma,
-        priority: 0,
-        cluster: 0,
-    });
-    let maps = config.maps.iter().map(|map| StaticMap { protocol: map.address, nbma: map.nbma });
-    TunnelConfig {
-        id,
-        network_id: config.network_id,
-        address: config.address,
-        nbma: IpAddr::V4(plan.source),
-        mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
-        holding_time: config.holding_time,
-        registration_interval: Some(config.registration_interval),
-        authentication: config.authentication.clone(),
-        unique: config.unique,
-        nhs: nhs.collect(),
-        static_maps: maps.collect(),
-        resolve: config.phase != Phase::One,
-        redirect: config.redirect,
-        shortcut: config.shortcut,
-        // A peer has an entry at least; several may share one address.
-        max_entries: usize::try_from(max_peers).unwrap_or(usize::MAX).saturating_mul(2),
-        failover: Failover::default(),
-        multicast: Multicast::default(),
-        policy: Policy::default(),
-        limits: Limits { peers: usize::try_from(max_peers).unwrap_or(usize::MAX), ..Limits::default() },
     }
 }

@@ -1,16 +1,17 @@
 //! The keys of the file: a configuration whose values are right one by one, with their positions. What is missing
-//! or wrong is `None` and has been reported; `validate.rs` looks at the rest together.
+//! or wrong is `None` and has been reported; `validate.rs` looks at the rest together. What has keys of its own below a
+//! tunnel is in `parts.rs`.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
 use super::{
     kinds,
     model::{
-        Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, Nhs, NhsAddress, Phase, Source,
-        StaticMap, StaticRoute, Tunnel, XdpMode,
+        Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, Limits, Phase, Source, Tunnel, XdpMode,
     },
+    parts::{ClusterDraft, MapDraft, MulticastDraft, NhsDraft, RouteDraft, read_limits},
     problem::Problem,
     section::{At, Section},
     yaml::Node,
@@ -22,6 +23,11 @@ const DEFAULT_NETWORK_ID: u32 = 1;
 /// Cisco's and Huawei's.
 const DEFAULT_HOLDING_TIME: u16 = 7200;
 const DEFAULT_TTL: u8 = 255;
+const DEFAULT_NEGATIVE_TIME: u16 = 60;
+/// Cisco's.
+const DEFAULT_REDIRECT_INTERVAL: u16 = 8;
+/// At once.
+const DEFAULT_FALLBACK: u16 = 0;
 
 /// A [`Config`] in the making.
 pub(super) struct Draft {
@@ -49,27 +55,18 @@ pub(super) struct TunnelDraft {
     pub(super) xdp: Option<At<XdpMode>>,
     pub(super) accept: Option<At<Accept>>,
     pub(super) ttl: Option<At<u8>>,
+    pub(super) negative_time: Option<At<u16>>,
+    pub(super) redirect_interval: Option<At<u16>>,
+    pub(super) answer_for_clients: Option<At<bool>>,
+    pub(super) allow: Vec<At<IpNet>>,
+    pub(super) allow_prefixes: Vec<At<IpNet>>,
     pub(super) nhs: Vec<NhsDraft>,
+    pub(super) nhs_clusters: Vec<ClusterDraft>,
+    pub(super) nhs_fallback: Option<At<u16>>,
+    pub(super) multicast: MulticastDraft,
     pub(super) maps: Vec<MapDraft>,
     pub(super) routes: Vec<RouteDraft>,
-}
-
-/// An [`Nhs`] in the making.
-pub(super) struct NhsDraft {
-    pub(super) address: Option<At<NhsAddress>>,
-    pub(super) nbma: Option<At<IpAddr>>,
-}
-
-/// A [`StaticMap`] in the making.
-pub(super) struct MapDraft {
-    pub(super) address: Option<At<IpAddr>>,
-    pub(super) nbma: Option<At<IpAddr>>,
-}
-
-/// A [`StaticRoute`] in the making.
-pub(super) struct RouteDraft {
-    pub(super) prefix: Option<At<IpNet>>,
-    pub(super) via: Option<At<IpAddr>>,
+    pub(super) limits: Limits,
 }
 
 impl Draft {
@@ -122,16 +119,35 @@ impl TunnelDraft {
             xdp: section.optional("xdp", &kinds::XDP),
             accept: section.optional("accept", &kinds::ACCEPT),
             ttl: section.optional("ttl", &kinds::TTL),
+            negative_time: section.optional("negative-time", &kinds::SECONDS),
+            redirect_interval: section.optional("redirect-interval", &kinds::SECONDS),
+            answer_for_clients: section.optional("answer-for-clients", &kinds::SWITCH),
+            allow: section.values("allow", &kinds::PREFIX),
+            allow_prefixes: section.values("allow-prefixes", &kinds::PREFIX),
+            nhs_fallback: section.optional("nhs-fallback", &kinds::SECONDS_OR_NONE),
             nhs: Vec::new(),
+            nhs_clusters: Vec::new(),
+            multicast: MulticastDraft::default(),
             maps: Vec::new(),
             routes: Vec::new(),
+            limits: Limits::default(),
         };
         let nhs = section.list("nhs");
+        let clusters = section.list("nhs-clusters");
+        let multicast = section.mapping("multicast");
         let maps = section.list("maps");
         let routes = section.list("routes");
+        let limits = section.mapping("limits");
         section.finish();
 
         draft.nhs = nhs.iter().filter_map(|node| NhsDraft::read(node, problems)).collect();
+        draft.nhs_clusters = clusters.iter().filter_map(|node| ClusterDraft::read(node, problems)).collect();
+        if let Some(node) = multicast {
+            draft.multicast = MulticastDraft::read(node, problems);
+        }
+        if let Some(node) = limits {
+            draft.limits = read_limits(node, problems);
+        }
         draft.maps = maps.iter().filter_map(|node| MapDraft::read(node, problems)).collect();
         draft.routes = routes.iter().filter_map(|node| RouteDraft::read(node, problems)).collect();
         Some(draft)
@@ -159,9 +175,18 @@ impl TunnelDraft {
             xdp: value_or(self.xdp, XdpMode::Auto),
             accept: value_or(self.accept, Accept::Known),
             ttl: value_or(self.ttl, DEFAULT_TTL),
+            negative_time: seconds(value_or(self.negative_time, DEFAULT_NEGATIVE_TIME)),
+            redirect_interval: seconds(value_or(self.redirect_interval, DEFAULT_REDIRECT_INTERVAL)),
+            answer_for_clients: value_or(self.answer_for_clients, false),
+            allow: self.allow.into_iter().map(|prefix| prefix.value).collect(),
+            allow_prefixes: self.allow_prefixes.into_iter().map(|prefix| prefix.value).collect(),
             nhs: self.nhs.into_iter().map(NhsDraft::complete).collect::<Option<_>>()?,
+            nhs_clusters: self.nhs_clusters.into_iter().map(ClusterDraft::complete).collect::<Option<_>>()?,
+            nhs_fallback: seconds(value_or(self.nhs_fallback, DEFAULT_FALLBACK)),
+            multicast: self.multicast.complete(),
             maps: self.maps.into_iter().map(MapDraft::complete).collect::<Option<_>>()?,
             routes: self.routes.into_iter().map(RouteDraft::complete).collect::<Option<_>>()?,
+            limits: self.limits,
         })
     }
 
@@ -174,49 +199,7 @@ impl TunnelDraft {
     }
 }
 
-impl NhsDraft {
-    fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut section = Section::new(node, "a server (`address`, `nbma`)", problems)?;
-        let address = section.required("address", &kinds::NHS_ADDRESS);
-        let nbma = section.required("nbma", &kinds::PEER_NBMA);
-        section.finish();
-        Some(Self { address, nbma })
-    }
-
-    fn complete(self) -> Option<Nhs> {
-        Some(Nhs { address: self.address?.value, nbma: self.nbma?.value })
-    }
-}
-
-impl MapDraft {
-    fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut section = Section::new(node, "a mapping (`address`, `nbma`)", problems)?;
-        let address = section.required("address", &kinds::PEER_ADDRESS);
-        let nbma = section.required("nbma", &kinds::PEER_NBMA);
-        section.finish();
-        Some(Self { address, nbma })
-    }
-
-    fn complete(self) -> Option<StaticMap> {
-        Some(StaticMap { address: self.address?.value, nbma: self.nbma?.value })
-    }
-}
-
-impl RouteDraft {
-    fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Self> {
-        let mut section = Section::new(node, "a route (`prefix`, `via`)", problems)?;
-        let prefix = section.required("prefix", &kinds::ROUTE_PREFIX);
-        let via = section.required("via", &kinds::ROUTE_VIA);
-        section.finish();
-        Some(Self { prefix, via })
-    }
-
-    fn complete(self) -> Option<StaticRoute> {
-        Some(StaticRoute { prefix: self.prefix?.value, via: self.via?.value })
-    }
-}
-
-fn value_or<T>(given: Option<At<T>>, default: T) -> T {
+pub(super) fn value_or<T>(given: Option<At<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
 }
 

@@ -5,13 +5,16 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf};
 use ipnet::IpNet;
 
 use super::{
-    model::{Accept, NAME_LENGTH, NhsAddress, Phase, Source, XdpMode},
+    model::{Accept, MulticastServers, NAME_LENGTH, NhsAddress, Phase, Source, XdpMode},
     section::Kind,
 };
 use crate::nhrp::engine::Secret;
 
 /// Most peers that can be configured: 1,048,576.
 const MAX_PEERS: u32 = 1 << 20;
+
+/// Largest bound that can be configured.
+const MAX_LIMIT: u32 = 1 << 20;
 
 /// The longest path that fits a Unix socket address with its terminating zero.
 const SOCKET_PATH_LENGTH: usize = 107;
@@ -57,6 +60,8 @@ pub(super) const AUTHENTICATION: Kind<Secret> = Kind {
     secret: true,
 };
 pub(super) const SECONDS: Kind<u16> = kind("seconds from 1 to 65535", |text| number(text, 1..=u16::MAX));
+pub(super) const SECONDS_OR_NONE: Kind<u16> =
+    kind("seconds from 0 to 65535", |text| number(text, 0..=u16::MAX));
 pub(super) const MTU: Kind<u16> = kind("bytes from 68 to 65535", |text| number(text, 68..=u16::MAX));
 pub(super) const XDP: Kind<XdpMode> = kind("auto, native or generic", |text| match text {
     "auto" => Some(XdpMode::Auto),
@@ -76,13 +81,21 @@ pub(super) const NHS_ADDRESS: Kind<NhsAddress> =
         "dynamic" => Some(NhsAddress::Dynamic),
         _ => protocol_address(text).map(NhsAddress::Fixed),
     });
+/// Priorities, clusters and connections: Cisco's range.
+pub(super) const BYTE: Kind<u8> = kind("a number from 0 to 255", |text| number(text, 0..=u8::MAX));
+pub(super) const MULTICAST_SERVERS: Kind<MulticastServers> = kind("all, active or none", |text| match text {
+    "all" => Some(MulticastServers::All),
+    "active" => Some(MulticastServers::Active),
+    "none" => Some(MulticastServers::None),
+    _ => None,
+});
+pub(super) const LIMIT: Kind<u32> = kind("a number from 1 to 1048576", |text| number(text, 1..=MAX_LIMIT));
 pub(super) const PEER_ADDRESS: Kind<IpAddr> = kind("the peer's address in the tunnel", protocol_address);
 pub(super) const PEER_NBMA: Kind<IpAddr> =
     kind("the address the peer is reached at outside the tunnel", unicast);
-pub(super) const ROUTE_PREFIX: Kind<IpNet> =
-    kind("a prefix without host bits, as in 192.168.2.0/24", |text| {
-        text.parse().ok().filter(|prefix: &IpNet| prefix.addr() == prefix.network())
-    });
+pub(super) const PREFIX: Kind<IpNet> = kind("a prefix without host bits, as in 192.168.2.0/24", |text| {
+    text.parse().ok().filter(|prefix: &IpNet| prefix.addr() == prefix.network())
+});
 pub(super) const ROUTE_VIA: Kind<IpAddr> = kind("an address in the tunnel", protocol_address);
 
 /// A decimal number in `range`.

@@ -1,4 +1,4 @@
-//! The configuration file: text (`yaml`) -> keys (`draft`, `section`, `kinds`) -> rules (`validate`) -> [`Config`].
+//! The configuration file: text (`yaml`) -> keys (`draft`, `parts`, `section`, `kinds`) -> rules (`validate`) -> [`Config`].
 //!
 //! Read by hand rather than derived with serde, so that one run reports everything that is wrong, each with its
 //! line and column.
@@ -8,6 +8,7 @@ mod kinds;
 mod load;
 mod model;
 mod options;
+mod parts;
 mod problem;
 mod section;
 #[cfg(test)]
@@ -16,8 +17,9 @@ mod validate;
 mod yaml;
 
 pub use model::{
-    Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, HIDDEN_SECRET, NAME_LENGTH, Nhs,
-    NhsAddress, Phase, Source, StaticMap, StaticRoute, Tunnel, XdpMode,
+    Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, HIDDEN_SECRET, Limits, Multicast,
+    MulticastServers, NAME_LENGTH, Nhs, NhsAddress, NhsCluster, Phase, Source, StaticMap, StaticRoute,
+    Tunnel, XdpMode,
 };
 pub use options::{BpfLog, RunOptions};
 pub use problem::{ConfigError, Position, Problem};

@@ -35,6 +35,7 @@ pub struct Config {
 
 /// One tunnel.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the operator")]
 #[serde(rename_all = "kebab-case")]
 pub struct Tunnel {
     /// Name of the interface, at most [`NAME_LENGTH`] bytes.
@@ -74,12 +75,33 @@ pub struct Tunnel {
     pub accept: Accept,
     /// TTL or hop limit of outer headers, from 1.
     pub ttl: u8,
+    /// How long not to ask again for what could not be resolved; whole seconds.
+    #[serde(serialize_with = "whole_seconds")]
+    pub negative_time: Duration,
+    /// Least time between two redirects to one peer about one destination; whole seconds.
+    #[serde(serialize_with = "whole_seconds")]
+    pub redirect_interval: Duration,
+    /// Answer Resolution Requests for our clients ourselves.
+    pub answer_for_clients: bool,
+    /// Addresses that clients may register beside those of the subnet.
+    pub allow: Vec<IpNet>,
+    /// Prefixes that clients may register, these and longer ones.
+    pub allow_prefixes: Vec<IpNet>,
     /// Servers to register with, in the operator's order. Empty on a pure hub.
     pub nhs: Vec<Nhs>,
+    /// Clusters that do not use all of their servers.
+    pub nhs_clusters: Vec<NhsCluster>,
+    /// How long a better server must answer before a worse one is given up for it; whole seconds.
+    #[serde(serialize_with = "whole_seconds")]
+    pub nhs_fallback: Duration,
+    /// Who gets copies of multicast packets.
+    pub multicast: Multicast,
     /// Fixed mappings.
     pub maps: Vec<StaticMap>,
     /// Static routes over the tunnel.
     pub routes: Vec<StaticRoute>,
+    /// Bounds of tables and rates.
+    pub limits: Limits,
 }
 
 /// Longest name of a tunnel in bytes: the far end `<name>-x` must fit the kernel's 15.
@@ -135,6 +157,62 @@ pub struct Nhs {
     pub address: NhsAddress,
     /// Its NBMA address.
     pub nbma: IpAddr,
+    /// 0 is the best. Decides who is used when its cluster does not use all of its servers.
+    pub priority: u8,
+    /// Servers are chosen within their cluster.
+    pub cluster: u8,
+}
+
+/// A cluster of servers of which not all are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NhsCluster {
+    /// Its number.
+    pub cluster: u8,
+    /// Most of its servers to be registered with.
+    pub max_connections: u8,
+}
+
+/// Who gets copies of multicast and broadcast packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Multicast {
+    /// Everyone who registers with us.
+    pub clients: bool,
+    /// Our servers.
+    pub servers: MulticastServers,
+    /// These NBMA addresses, always.
+    pub to: Vec<IpAddr>,
+}
+
+/// Which servers get copies of multicast packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MulticastServers {
+    /// All of them.
+    All,
+    /// Those that answer.
+    Active,
+    /// None of them.
+    None,
+}
+
+/// Bounds of a tunnel's tables and rates. What is over them is refused or dropped, and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Limits {
+    /// Protocol addresses registered by one NBMA address.
+    pub registrations_per_nbma: u32,
+    /// Resolutions that wait for their answer.
+    pub pending_resolutions: u32,
+    /// Shortcuts.
+    pub shortcuts: u32,
+    /// Answers that are remembered because they may have to be taken back.
+    pub requesters: u32,
+    /// NHRP packets a second from one NBMA address; three times as many may come at once.
+    pub packets_per_source: u32,
+    /// NHRP packets a second from everyone, and [`Self::packets_per_source`] more for each peer.
+    pub packets_total: u32,
 }
 
 /// Protocol address of a next hop server.
@@ -164,6 +242,19 @@ pub struct StaticRoute {
     pub prefix: IpNet,
     /// Next hop on the tunnel.
     pub via: IpAddr,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            registrations_per_nbma: 64,
+            pending_resolutions: 1024,
+            shortcuts: 16_384,
+            requesters: 65_536,
+            packets_per_source: 100,
+            packets_total: 20_000,
+        }
+    }
 }
 
 impl NhsAddress {

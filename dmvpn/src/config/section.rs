@@ -58,6 +58,16 @@ impl<'n, 'p> Section<'n, 'p> {
     pub(super) fn optional<T>(&mut self, key: &'static str, kind: &Kind<T>) -> Option<At<T>> {
         self.known.push(key);
         let (at_key, node) = self.find(key)?;
+        if node.value == Value::Nothing {
+            let message = format!("`{key}` has no value: expected {}", kind.expected);
+            self.problems.push(Problem::new(at_key, message));
+            return None;
+        }
+        self.value(key, node, kind)
+    }
+
+    /// The value of `node`, which stands below `key`.
+    fn value<T>(&mut self, key: &str, node: &Node, kind: &Kind<T>) -> Option<At<T>> {
         let expected = kind.expected;
         let message = match &node.value {
             Value::Scalar(text) => match (kind.read)(text) {
@@ -65,11 +75,7 @@ impl<'n, 'p> Section<'n, 'p> {
                 None if kind.secret => format!("`{key}`: this value is not accepted: expected {expected}"),
                 None => format!("`{key}`: `{}` is not accepted: expected {expected}", text.escape_debug()),
             },
-            Value::Nothing => {
-                let message = format!("`{key}` has no value: expected {expected}");
-                self.problems.push(Problem::new(at_key, message));
-                return None;
-            }
+            Value::Nothing => format!("`{key}`: nothing is not accepted: expected {expected}"),
             Value::List(_) => format!("`{key}`: a list is not accepted: expected {expected}"),
             Value::Mapping(_) => format!("`{key}`: a mapping is not accepted: expected {expected}"),
         };
@@ -80,6 +86,17 @@ impl<'n, 'p> Section<'n, 'p> {
     /// The elements of a list that may be there; none when it is empty or absent.
     pub(super) fn list(&mut self, key: &'static str) -> &'n [Node] {
         self.items(key).unwrap_or_default()
+    }
+
+    /// The values of a list that may be there; none when it is empty or absent. What is wrong is left out.
+    pub(super) fn values<T>(&mut self, key: &'static str, kind: &Kind<T>) -> Vec<At<T>> {
+        self.list(key).iter().filter_map(|item| self.value(key, item, kind)).collect()
+    }
+
+    /// A mapping that may be there.
+    pub(super) fn mapping(&mut self, key: &'static str) -> Option<&'n Node> {
+        self.known.push(key);
+        self.find(key).map(|(_, node)| node).filter(|node| node.value != Value::Nothing)
     }
 
     /// The elements of a list that must have some; `what` completes "expected at least one ...".

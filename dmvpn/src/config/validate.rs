@@ -9,8 +9,9 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    draft::{Draft, MapDraft, NhsDraft, RouteDraft, TunnelDraft},
+    draft::{Draft, TunnelDraft},
     model::{NhsAddress, Phase, Source},
+    parts::{MapDraft, NhsDraft, RouteDraft},
     problem::{Position, Problem},
     section::At,
 };
@@ -28,6 +29,9 @@ pub(super) fn validate(draft: &Draft, problems: &mut Vec<Problem>) {
     for tunnel in &draft.tunnels {
         report.tunnel(tunnel);
         report.servers(tunnel);
+        report.clusters(tunnel);
+        report.multicast(tunnel);
+        report.allowed(tunnel);
         report.maps(tunnel);
         report.routes(tunnel);
     }
@@ -106,7 +110,11 @@ impl Report<'_> {
             }
         }
 
-        let fixed: usize = draft.tunnels.iter().map(|tunnel| tunnel.nhs.len() + tunnel.maps.len()).sum();
+        let fixed: usize = draft
+            .tunnels
+            .iter()
+            .map(|tunnel| tunnel.nhs.len() + tunnel.maps.len() + tunnel.multicast.to.len())
+            .sum();
         let max_peers = draft.max_peers();
         if u32::try_from(fixed).is_ok_and(|fixed| fixed <= max_peers) {
             return;
@@ -114,8 +122,7 @@ impl Report<'_> {
         let at = draft.max_peers.map(|max| max.at);
         let first = || draft.tunnels.iter().find_map(|tunnel| tunnel.name.as_ref()).map(|name| name.at);
         if let Some(at) = at.or_else(first) {
-            let message =
-                format!("`max-peers`: {max_peers} is too few for the {fixed} entries of `nhs` and `maps`");
+            let message = format!("`max-peers`: {max_peers} is too few for the {fixed} peers of this file");
             self.add(at, message);
         }
     }
@@ -171,16 +178,51 @@ impl Report<'_> {
 
     fn servers(&mut self, tunnel: &TunnelDraft) {
         let mut seen = HashMap::new();
-        for NhsDraft { address, nbma } in &tunnel.nhs {
+        for NhsDraft { address, nbma, .. } in &tunnel.nhs {
             if let Some(At { at, value: NhsAddress::Fixed(fixed) }) = *address {
                 self.in_tunnel(tunnel, at, "address", fixed);
                 self.duplicate(&mut seen, (Some(fixed), None), at, &format!("`address`: {fixed}"));
             }
             if let Some(At { at, value: nbma }) = *nbma {
-                self.nbma(tunnel, at, nbma);
+                self.nbma(tunnel, at, "nbma", nbma);
                 if let Some(At { value: NhsAddress::Dynamic, .. }) = address {
                     let what = format!("`nbma`: {nbma} with a dynamic address");
                     self.duplicate(&mut seen, (None, Some(nbma)), at, &what);
+                }
+            }
+        }
+    }
+
+    fn clusters(&mut self, tunnel: &TunnelDraft) {
+        let mut seen = HashMap::new();
+        for At { at, value: cluster } in tunnel.nhs_clusters.iter().filter_map(|entry| entry.cluster) {
+            self.duplicate(&mut seen, cluster, at, &format!("`cluster`: {cluster}"));
+            if !tunnel.nhs.iter().any(|nhs| nhs.cluster() == cluster) {
+                self.add(at, format!("`cluster`: no server of `nhs` is in cluster {cluster}"));
+            }
+        }
+    }
+
+    fn multicast(&mut self, tunnel: &TunnelDraft) {
+        let mut seen = HashMap::new();
+        for &At { at, value: nbma } in &tunnel.multicast.to {
+            self.duplicate(&mut seen, nbma, at, &format!("`to`: {nbma}"));
+            self.nbma(tunnel, at, "to", nbma);
+        }
+    }
+
+    /// What clients may register is of the tunnel's IP version.
+    fn allowed(&mut self, tunnel: &TunnelDraft) {
+        let Some(At { value: own, .. }) = tunnel.address else { return };
+        for (key, prefixes) in [("allow", &tunnel.allow), ("allow-prefixes", &tunnel.allow_prefixes)] {
+            let mut seen = HashMap::new();
+            for &At { at, value: prefix } in prefixes {
+                self.duplicate(&mut seen, prefix, at, &format!("`{key}`: {prefix}"));
+                if prefix.addr().is_ipv4() != own.addr().is_ipv4() {
+                    let message = format!(
+                        "`{key}`: {prefix} is not of the same IP version as the tunnel's address {own}"
+                    );
+                    self.add(at, message);
                 }
             }
         }
@@ -190,7 +232,7 @@ impl Report<'_> {
         let servers: HashMap<IpAddr, IpAddr> = tunnel
             .nhs
             .iter()
-            .filter_map(|NhsDraft { address, nbma }| {
+            .filter_map(|NhsDraft { address, nbma, .. }| {
                 Some((address.as_ref()?.value.fixed()?, nbma.as_ref()?.value))
             })
             .collect();
@@ -209,7 +251,7 @@ impl Report<'_> {
                 }
             }
             if let Some(At { at, value: nbma }) = *nbma {
-                self.nbma(tunnel, at, nbma);
+                self.nbma(tunnel, at, "nbma", nbma);
             }
         }
     }
@@ -246,26 +288,26 @@ impl Report<'_> {
         false
     }
 
-    /// Rules for a peer's NBMA address.
-    fn nbma(&mut self, tunnel: &TunnelDraft, at: Position, nbma: IpAddr) {
+    /// Rules for a peer's NBMA address, given under `key`.
+    fn nbma(&mut self, tunnel: &TunnelDraft, at: Position, key: &str, nbma: IpAddr) {
         match tunnel.source.as_ref().map(|source| &source.value) {
             Some(Source::Address(own)) if nbma == *own => {
-                self.add(at, format!("`nbma`: {nbma} is this tunnel's own source: expected another node's"));
+                self.add(at, format!("`{key}`: {nbma} is this tunnel's own source: expected another node's"));
             }
             Some(Source::Address(own)) if nbma.is_ipv4() != own.is_ipv4() => {
-                self.add(at, format!("`nbma`: {nbma} is not of the same IP version as the source {own}"));
+                self.add(at, format!("`{key}`: {nbma} is not of the same IP version as the source {own}"));
             }
             Some(Source::Address(_)) | None => {}
             Some(Source::Interface(_)) => {
                 // The interface's address is not known here, but all peers must share its IP version.
-                let others = tunnel.nhs.iter().filter_map(|nhs| nhs.nbma);
-                let first = others.chain(tunnel.maps.iter().filter_map(|map| map.nbma)).next();
-                if let Some(first) = first
+                let servers = tunnel.nhs.iter().filter_map(|nhs| nhs.nbma);
+                let maps = tunnel.maps.iter().filter_map(|map| map.nbma);
+                if let Some(first) = servers.chain(maps).chain(tunnel.multicast.to.iter().copied()).next()
                     && first.value.is_ipv4() != nbma.is_ipv4()
                 {
                     let line = first.at.line;
                     let message = format!(
-                        "`nbma`: {nbma} is not of the same IP version as {} on line {line}: a tunnel has one source",
+                        "`{key}`: {nbma} is not of the same IP version as {} on line {line}: a tunnel has one source",
                         first.value
                     );
                     self.add(at, message);

@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use super::{assert_problems, tunnel};
-use crate::config::{Accept, Config, Nhs, NhsAddress, Phase, Source, StaticMap, StaticRoute, XdpMode};
+use crate::config::{
+    Accept, Config, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, Phase,
+    Source, StaticMap, StaticRoute, XdpMode,
+};
 
 #[test]
 fn fills_in_defaults() {
@@ -23,11 +26,15 @@ fn fills_in_defaults() {
     assert_eq!((tunnel.mtu, tunnel.ttl), (None, 255));
     assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Auto, Accept::Known));
     assert!(tunnel.nhs.is_empty() && tunnel.maps.is_empty() && tunnel.routes.is_empty());
+    assert!(tunnel.nhs_clusters.is_empty() && tunnel.allow.is_empty() && tunnel.allow_prefixes.is_empty());
+    assert_eq!((tunnel.negative_time, tunnel.nhs_fallback), (Duration::from_mins(1), Duration::ZERO));
+    assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(8), false));
+    let multicast = Multicast { clients: true, servers: MulticastServers::All, to: Vec::new() };
+    assert_eq!((&tunnel.multicast, tunnel.limits), (&multicast, Limits::default()));
 }
 
-#[test]
-fn takes_every_key() {
-    let text = "\
+/// Every key there is, with another value than by default.
+const EVERY_KEY: &str = "\
 control-socket: /run/a.sock
 pin-directory: /sys/fs/bpf/a
 max-peers: 100
@@ -48,15 +55,33 @@ tunnels:
     xdp: native
     accept: any
     ttl: 64
+    negative-time: 10
+    redirect-interval: 1
+    answer-for-clients: true
+    allow: ['2001:db8:1::/48']
+    allow-prefixes: ['2001:db8:2::/48', '::/0']
     nhs:
-      - {address: '2001:db8::64', nbma: 203.0.113.1}
+      - {address: '2001:db8::64', nbma: 203.0.113.1, priority: 255, cluster: 7}
       - {address: dynamic, nbma: 203.0.113.2}
+    nhs-clusters: [{cluster: 7, max-connections: 0}]
+    nhs-fallback: 60
+    multicast: {clients: false, servers: active, to: [203.0.113.9]}
+    limits:
+      registrations-per-nbma: 1
+      pending-resolutions: 2
+      shortcuts: 3
+      requesters: 4
+      packets-per-source: 5
+      packets-total: 1048576
     maps:
       - {address: '2001:db8::5', nbma: 203.0.113.5}
     routes:
       - {prefix: '::/0', via: '2001:db8::64'}
 ";
-    let config = Config::parse(text.as_bytes()).unwrap();
+
+#[test]
+fn takes_every_key() {
+    let config = Config::parse(EVERY_KEY.as_bytes()).unwrap();
     let tunnel = &config.tunnels[0];
     assert_eq!((config.control_socket.as_path(), config.max_peers), (Path::new("/run/a.sock"), 100));
     assert_eq!(tunnel.source, Source::Interface("eth0.7".into()));
@@ -72,13 +97,50 @@ tunnels:
     assert_eq!(
         tunnel.nhs,
         [
-            Nhs { address: NhsAddress::Fixed(server), nbma: "203.0.113.1".parse().unwrap() },
-            Nhs { address: NhsAddress::Dynamic, nbma: "203.0.113.2".parse().unwrap() },
+            Nhs {
+                address: NhsAddress::Fixed(server),
+                nbma: "203.0.113.1".parse().unwrap(),
+                priority: 255,
+                cluster: 7,
+            },
+            Nhs {
+                address: NhsAddress::Dynamic,
+                nbma: "203.0.113.2".parse().unwrap(),
+                priority: 0,
+                cluster: 0,
+            },
         ]
     );
+    assert_eq!(tunnel.nhs_clusters, [NhsCluster { cluster: 7, max_connections: 0 }]);
+    assert_eq!(tunnel.nhs_fallback, Duration::from_mins(1));
+    assert_eq!(tunnel.negative_time, Duration::from_secs(10));
+    assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(1), true));
+    assert_eq!(tunnel.allow, ["2001:db8:1::/48".parse().unwrap()]);
+    assert_eq!(tunnel.allow_prefixes, ["2001:db8:2::/48".parse().unwrap(), "::/0".parse().unwrap()]);
+    let to = vec!["203.0.113.9".parse().unwrap()];
+    assert_eq!(tunnel.multicast, Multicast { clients: false, servers: MulticastServers::Active, to });
+    let limits = Limits {
+        registrations_per_nbma: 1,
+        pending_resolutions: 2,
+        shortcuts: 3,
+        requesters: 4,
+        packets_per_source: 5,
+        packets_total: 1_048_576,
+    };
+    assert_eq!(tunnel.limits, limits);
     let map = StaticMap { address: "2001:db8::5".parse().unwrap(), nbma: "203.0.113.5".parse().unwrap() };
     assert_eq!(tunnel.maps, [map]);
     assert_eq!(tunnel.routes, [StaticRoute { prefix: "::/0".parse().unwrap(), via: server }]);
+}
+
+#[test]
+fn the_effective_view_of_every_key_means_the_same() {
+    for text in [EVERY_KEY.to_owned(), tunnel("")] {
+        let view = serde_yaml::to_string(&Config::parse(text.as_bytes()).unwrap()).unwrap();
+        let completed = view.replace(HIDDEN_SECRET, "secret");
+        let again = Config::parse(completed.as_bytes()).unwrap();
+        assert_eq!(serde_yaml::to_string(&again).unwrap(), view);
+    }
 }
 
 #[test]
@@ -130,9 +192,27 @@ tunnels:
   xdp: auto
   accept: known
   ttl: 255
+  negative-time: 60
+  redirect-interval: 8
+  answer-for-clients: false
+  allow: []
+  allow-prefixes: []
   nhs: []
+  nhs-clusters: []
+  nhs-fallback: 0
+  multicast:
+    clients: true
+    servers: all
+    to: []
   maps: []
   routes: []
+  limits:
+    registrations-per-nbma: 64
+    pending-resolutions: 1024
+    shortcuts: 16384
+    requesters: 65536
+    packets-per-source: 100
+    packets-total: 20000
 "
     );
     assert!(!format!("{config:?}").contains("s3cret"));
@@ -154,7 +234,7 @@ tunnels:
 
 #[test]
 fn accepts_empty_lists() {
-    assert_problems(&tunnel("nhs:\nmaps: []\nroutes: ~"), &[]);
+    assert_problems(&tunnel("nhs:\nmaps: []\nroutes: ~\nallow:\nmulticast:\nlimits: {}"), &[]);
 }
 
 #[test]

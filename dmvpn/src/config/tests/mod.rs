@@ -1,6 +1,7 @@
 //! What is accepted, and the exact text of everything that is not.
 
 mod accepted;
+mod reference;
 mod rules;
 mod syntax;
 mod values;

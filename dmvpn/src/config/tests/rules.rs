@@ -56,7 +56,7 @@ fn reports_more_fixed_peers_than_peers() {
         "nhs: [{address: 10.0.0.2, nbma: 203.0.113.2}]\nmaps: [{address: 10.0.0.3, nbma: 203.0.113.3}]";
     assert_problems(
         &format!("max-peers: 1\n{}", tunnel(lines)),
-        &["1:12: `max-peers`: 1 is too few for the 2 entries of `nhs` and `maps`"],
+        &["1:12: `max-peers`: 1 is too few for the 2 peers of this file"],
     );
     assert_problems(&format!("max-peers: 2\n{}", tunnel(lines)), &[]);
 }
@@ -168,6 +168,47 @@ tunnels:
         text,
         &[
             "6:38: `nbma`: 2001:db8::3 is not of the same IP version as 203.0.113.2 on line 5: a tunnel has one source",
+        ],
+    );
+}
+
+#[test]
+fn reports_clusters_that_cannot_be() {
+    let lines = "\
+nhs:
+  - {address: 10.0.0.2, nbma: 203.0.113.2, cluster: 1}
+nhs-clusters:
+  - {cluster: 1, max-connections: 1}
+  - {cluster: 1, max-connections: 2}
+  - {cluster: 0, max-connections: 1}
+";
+    assert_problems(
+        &tunnel(lines),
+        &["9:19: `cluster`: 1 is on line 8 too", "10:19: `cluster`: no server of `nhs` is in cluster 0"],
+    );
+}
+
+#[test]
+fn reports_multicast_receivers_that_cannot_be() {
+    assert_problems(
+        &tunnel(
+            "multicast:\n  to:\n    - 203.0.113.2\n    - 203.0.113.2\n    - 192.0.2.10\n    - 2001:db8::1",
+        ),
+        &[
+            "8:11: `to`: 203.0.113.2 is on line 7 too",
+            "9:11: `to`: 192.0.2.10 is this tunnel's own source: expected another node's",
+            "10:11: `to`: 2001:db8::1 is not of the same IP version as the source 192.0.2.10",
+        ],
+    );
+}
+
+#[test]
+fn reports_allowed_prefixes_that_cannot_be() {
+    assert_problems(
+        &tunnel("allow: [10.1.0.0/16, 10.1.0.0/16]\nallow-prefixes: ['2001:db8::/32']"),
+        &[
+            "5:26: `allow`: 10.1.0.0/16 is on line 5 too",
+            "6:22: `allow-prefixes`: 2001:db8::/32 is not of the same IP version as the tunnel's address 10.0.0.1/24",
         ],
     );
 }

@@ -7,7 +7,9 @@ use super::{assert_problems, tunnel};
 #[test]
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, source, key, network-id, phase, redirect, shortcut, authentication, \
-                    holding-time, registration-interval, unique, mtu, xdp, accept, ttl, nhs, maps, routes";
+                    holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
+                    redirect-interval, answer-for-clients, allow, allow-prefixes, nhs-fallback, nhs, \
+                    nhs-clusters, multicast, maps, routes, limits";
     assert_problems(
         &tunnel("holdtime: 5\nNetwork_ID: 5\nmut: 5\nqos: 5"),
         &[
@@ -23,7 +25,7 @@ fn reports_unknown_keys_with_the_accepted_ones() {
             "1:1: unknown key `tunnel`, did you mean `tunnels`? (accepted: control-socket, pin-directory, max-peers, \
              tunnels)",
             "7:9: missing key `nbma`: expected the address the peer is reached at outside the tunnel",
-            "8:9: unknown key `nmba`, did you mean `nbma`? (accepted: address, nbma)",
+            "8:9: unknown key `nmba`, did you mean `nbma`? (accepted: address, nbma, priority, cluster)",
         ],
     );
 }
@@ -51,7 +53,10 @@ fn reports_missing_keys() {
 #[test]
 fn reports_values_of_another_shape() {
     assert_problems(
-        &tunnel("key:\nmtu: [1400]\nttl: {a: b}\nnhs: 10.0.0.1\nmaps:\n  - 10.0.0.1\nauthentication: [x]"),
+        &tunnel(
+            "key:\nmtu: [1400]\nttl: {a: b}\nnhs: 10.0.0.1\nmaps:\n  - 10.0.0.1\nauthentication: [x]\n\
+             allow: 10.0.0.0/8\nallow-prefixes: [~, [x], {}]\nmulticast: all\nlimits: []",
+        ),
         &[
             "5:5: `key` has no value: expected a number from 0 to 4294967295",
             "6:10: `mtu`: a list is not accepted: expected bytes from 68 to 65535",
@@ -59,6 +64,12 @@ fn reports_values_of_another_shape() {
             "8:10: `nhs`: expected a list (lines with `- `)",
             "10:9: expected a mapping with the keys of a mapping (`address`, `nbma`)",
             "11:21: `authentication`: a list is not accepted: expected 1 to 8 bytes",
+            "12:12: `allow`: expected a list (lines with `- `)",
+            "13:22: `allow-prefixes`: nothing is not accepted: expected a prefix without host bits, as in 192.168.2.0/24",
+            "13:25: `allow-prefixes`: a list is not accepted: expected a prefix without host bits, as in 192.168.2.0/24",
+            "13:30: `allow-prefixes`: a mapping is not accepted: expected a prefix without host bits, as in 192.168.2.0/24",
+            "14:16: expected a mapping with the keys of `multicast` (`clients`, `servers`, `to`)",
+            "15:13: expected a mapping with the keys of `limits` (`registrations-per-nbma`, ...)",
         ],
     );
 }
@@ -89,6 +100,14 @@ fn reports_each_value_that_is_not_accepted() {
         ("xdp", "auto, native or generic", &["driver", "Native"]),
         ("accept", "known or any", &["all"]),
         ("ttl", "a number from 1 to 255", &["0", "256"]),
+        ("negative-time", "seconds from 1 to 65535", &["0"]),
+        ("redirect-interval", "seconds from 1 to 65535", &["0"]),
+        ("nhs-fallback", "seconds from 0 to 65535", &["-1", "65536"]),
+        ("answer-for-clients", "true or false", &["on"]),
+        ("nhs priority", "a number from 0 to 255", &["-1", "256"]),
+        ("nhs cluster", "a number from 0 to 255", &["x"]),
+        ("nhs-clusters cluster", "a number from 0 to 255", &["256"]),
+        ("nhs-clusters max-connections", "a number from 0 to 255", &["256"]),
         ("nhs address", server, &["10.0.0.0/24", "Dynamic", "hub.example.com", "127.0.0.1"]),
         ("nhs nbma", nbma, &["hub.example.com", "0.0.0.0", "224.0.0.5"]),
         ("maps address", "the peer's address in the tunnel", &["dynamic", "10.0.0.5/32", "127.0.0.1"]),
@@ -111,12 +130,14 @@ fn reports_each_value_that_is_not_accepted() {
                 ("maps nbma", "203.0.113.5"),
                 ("routes prefix", "192.168.2.0/24"),
                 ("routes via", "10.0.0.9"),
+                ("nhs-clusters cluster", "0"),
+                ("nhs-clusters max-connections", "1"),
             ]
             .to_vec();
             lines.retain(|(other, _)| *other != key);
             lines.push((key, value));
             let mut text = "tunnels: [{".to_owned();
-            for list in ["nhs", "maps", "routes"] {
+            for list in ["nhs", "nhs-clusters", "maps", "routes"] {
                 let entries: Vec<String> = lines
                     .iter()
                     .filter_map(|(key, value)| Some((key.strip_prefix(list)?.strip_prefix(' ')?, value)))
@@ -128,12 +149,31 @@ fn reports_each_value_that_is_not_accepted() {
                 write!(text, "{key}: '{value}', ").unwrap();
             }
             text.push_str("}]\n");
-            let column = text.chars().collect::<String>().find(&format!("'{value}'")).unwrap() + 1;
             let word = key.rsplit(' ').next().unwrap();
+            let column = text.find(&format!("{word}: '{value}'")).unwrap() + word.len() + 3;
             let message = format!("1:{column}: `{word}`: `{value}` is not accepted: expected {expected}");
             assert_problems(&text, &[&message]);
         }
     }
+}
+
+#[test]
+fn reports_each_value_of_a_part_that_is_not_accepted() {
+    assert_problems(
+        &tunnel(
+            "multicast:\n  clients: yes\n  servers: some\n  to: [224.0.0.5]\nlimits:\n  shortcuts: 0\n  \
+             requesters: 1048577\n  packets: 1",
+        ),
+        &[
+            "6:16: `clients`: `yes` is not accepted: expected true or false",
+            "7:16: `servers`: `some` is not accepted: expected all, active or none",
+            "8:12: `to`: `224.0.0.5` is not accepted: expected the address the peer is reached at outside the tunnel",
+            "10:18: `shortcuts`: `0` is not accepted: expected a number from 1 to 1048576",
+            "11:19: `requesters`: `1048577` is not accepted: expected a number from 1 to 1048576",
+            "12:7: unknown key `packets` (accepted: registrations-per-nbma, pending-resolutions, shortcuts, requesters, \
+             packets-per-source, packets-total)",
+        ],
+    );
 }
 
 #[test]

@@ -1,0 +1,179 @@
+//! From the operator's words to the settings of the engine and the data path.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::plan::Plan;
+use crate::{
+    config::{self, Config, Phase, RunOptions},
+    datapath::Options,
+    nhrp::engine::{
+        Failover, Limits, Multicast, MulticastServers, Nhs, Policy, StaticMap, TunnelConfig, TunnelId,
+    },
+};
+
+/// What the engine is told of a tunnel.
+pub(super) fn engine(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig {
+    let config = &plan.config;
+    let nhs = config.nhs.iter().map(|nhs| Nhs {
+        protocol: nhs.address.fixed(),
+        nbma: nhs.nbma,
+        priority: nhs.priority,
+        cluster: nhs.cluster,
+    });
+    let maps = config.maps.iter().map(|map| StaticMap { protocol: map.address, nbma: map.nbma });
+    let connections = |cluster: &config::NhsCluster| (cluster.cluster, cluster.max_connections.into());
+    TunnelConfig {
+        id,
+        network_id: config.network_id,
+        address: config.address,
+        nbma: IpAddr::V4(plan.source),
+        mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
+        holding_time: config.holding_time,
+        registration_interval: Some(config.registration_interval),
+        authentication: config.authentication.clone(),
+        unique: config.unique,
+        nhs: nhs.collect(),
+        static_maps: maps.collect(),
+        resolve: config.phase != Phase::One,
+        redirect: config.redirect,
+        shortcut: config.shortcut,
+        // A peer has an entry at least; several may share one address.
+        max_entries: size(max_peers).saturating_mul(2),
+        failover: Failover {
+            max_connections: config.nhs_clusters.iter().map(connections).collect(),
+            fallback: config.nhs_fallback,
+        },
+        multicast: Multicast {
+            clients: config.multicast.clients,
+            servers: match config.multicast.servers {
+                config::MulticastServers::All => MulticastServers::All,
+                config::MulticastServers::Active => MulticastServers::Active,
+                config::MulticastServers::None => MulticastServers::None,
+            },
+            fixed: config.multicast.to.clone(),
+        },
+        policy: Policy {
+            clients: config.allow.clone(),
+            client_prefixes: config.allow_prefixes.clone(),
+            answer_for_clients: config.answer_for_clients,
+            negative_time: config.negative_time,
+            // The data path keeps the interval by its own clock. What it let through is not to be refused because
+            // the agent got to the last event later than to this one.
+            redirect_interval: config.redirect_interval / 8 * 7,
+        },
+        limits: Limits {
+            peers: size(max_peers),
+            registrations_per_nbma: size(config.limits.registrations_per_nbma),
+            pending_resolutions: size(config.limits.pending_resolutions),
+            shortcuts: size(config.limits.shortcuts),
+            requesters: size(config.limits.requesters),
+            packets_per_source: config.limits.packets_per_source,
+            packets_total: config.limits.packets_total,
+        },
+    }
+}
+
+/// How the data path is loaded. It has one setting for all tunnels where the operator has one for each: the most
+/// generous one then, as the engine keeps each tunnel's own.
+pub(super) fn data_path(config: &Config, options: RunOptions) -> Options {
+    let each_source = config.tunnels.iter().map(|tunnel| tunnel.limits.packets_per_source).max();
+    let intervals = config.tunnels.iter().map(|tunnel| tunnel.redirect_interval);
+    Options {
+        pin_directory: config.pin_directory.clone(),
+        max_peers: config.max_peers,
+        max_underlay: config.max_peers,
+        log: options.bpf_log,
+        // A burst is for the engine to judge, which knows peers from strangers; this only keeps a flood away from it.
+        nhrp_source_limit: each_source.unwrap_or_default().saturating_mul(2),
+        redirect_interval: intervals.min().unwrap_or(Duration::ZERO),
+    }
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::netlink::interfaces::Interface;
+
+    fn config(tunnels: &str) -> Config {
+        Config::parse(format!("max-peers: 100\ntunnels:\n{tunnels}").as_bytes()).unwrap()
+    }
+
+    fn plan(config: &Config) -> Plan {
+        let underlay = Interface {
+            index: 2,
+            name: "eth0".into(),
+            mac: None,
+            mtu: 1500,
+            up: true,
+            carrier: true,
+            arp: true,
+            multicast: true,
+            kind: None,
+            below: None,
+            below_elsewhere: false,
+        };
+        let config = config.tunnels[0].clone();
+        Plan { config, source: [192, 0, 2, 10].into(), underlay, mtu: 1476 }
+    }
+
+    #[test]
+    fn the_engine_gets_what_the_operator_wants() {
+        let config = config(
+            "  - name: a
+    address: 10.0.0.1/24
+    source: 192.0.2.10
+    phase: 1
+    negative-time: 5
+    redirect-interval: 80
+    answer-for-clients: true
+    allow: [10.1.0.0/16]
+    allow-prefixes: [10.2.0.0/16]
+    nhs: [{address: dynamic, nbma: 203.0.113.2, priority: 3, cluster: 4}]
+    nhs-clusters: [{cluster: 4, max-connections: 2}]
+    nhs-fallback: 9
+    multicast: {clients: false, servers: none, to: [203.0.113.9]}
+    limits: {registrations-per-nbma: 1, packets-per-source: 7}
+",
+        );
+        let engine = engine(TunnelId(1), &plan(&config), config.max_peers);
+        let nhs = Nhs { protocol: None, nbma: [203, 0, 113, 2].into(), priority: 3, cluster: 4 };
+        assert_eq!(engine.nhs, [nhs]);
+        let failover =
+            Failover { max_connections: BTreeMap::from([(4, 2)]), fallback: Duration::from_secs(9) };
+        assert_eq!(engine.failover, failover);
+        let fixed = vec![[203, 0, 113, 9].into()];
+        let multicast = Multicast { clients: false, servers: MulticastServers::None, fixed };
+        assert_eq!(engine.multicast, multicast);
+        let policy = Policy {
+            clients: vec!["10.1.0.0/16".parse().unwrap()],
+            client_prefixes: vec!["10.2.0.0/16".parse().unwrap()],
+            answer_for_clients: true,
+            negative_time: Duration::from_secs(5),
+            redirect_interval: Duration::from_secs(70),
+        };
+        assert_eq!(engine.policy, policy);
+        let limits =
+            Limits { peers: 100, registrations_per_nbma: 1, packets_per_source: 7, ..Limits::default() };
+        assert_eq!(engine.limits, limits);
+        assert!(!engine.resolve && !engine.redirect && !engine.shortcut);
+    }
+
+    #[test]
+    fn the_data_path_gets_the_most_generous_of_all_tunnels() {
+        let config = config(
+            "  - {name: a, address: 10.0.0.1/24, source: 192.0.2.1, redirect-interval: 20, \
+             limits: {packets-per-source: 10}}
+  - {name: b, address: 10.0.1.1/24, source: 192.0.2.2, redirect-interval: 30, limits: {packets-per-source: 50}}
+",
+        );
+        let options = data_path(&config, RunOptions::default());
+        assert_eq!(options.redirect_interval, Duration::from_secs(20));
+        assert_eq!((options.nhrp_source_limit, options.max_peers), (100, 100));
+    }
+}

@@ -33,7 +33,11 @@ pub(super) struct Strangers(OrderedMap<IpAddr, Bucket>);
 
 impl Strangers {
     /// Sources that are told apart.
-    const MOST: usize = 8192;
+    pub(super) const MOST: usize = 8192;
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 
     /// Takes a token of a source's bucket.
     pub(super) fn take(&mut self, source: IpAddr, now: Time, rate: u64, burst: u64) -> bool {

@@ -55,7 +55,7 @@ pub use config::{
 pub use counters::{Counters, Fault};
 pub use event::{Event, EventKind, Reason, Severity, Table};
 pub use io::{Action, Environment, Input, Route, Time, TunnelId};
-pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView};
+pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView, TableView};
 
 use ordered_map::OrderedMap;
 use tunnel::{Context, Tunnel};
@@ -202,6 +202,11 @@ impl Engine {
     /// One peer of a tunnel.
     pub fn peer(&self, tunnel: TunnelId, nbma: IpAddr, now: Time) -> Option<PeerView> {
         self.tunnels.get(&tunnel)?.view_peer(nbma, now)
+    }
+
+    /// How full the tables of a tunnel are.
+    pub fn tables(&self, tunnel: TunnelId) -> impl Iterator<Item = TableView> {
+        self.tunnels.get(&tunnel).into_iter().flat_map(Tunnel::view_tables)
     }
 
     /// What was counted on a tunnel.

@@ -28,9 +28,13 @@ struct Pending {
 
 impl Purges {
     /// Purges that are repeated until they are answered; more are sent once.
-    const MOST: usize = 4096;
+    pub(super) const MOST: usize = 4096;
     /// How often a purge is repeated, after 1, 2 and 4 seconds.
     const REPEATS: u32 = 3;
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Tunnel {

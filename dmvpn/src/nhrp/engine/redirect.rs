@@ -22,7 +22,11 @@ pub(super) struct Redirects {
 
 impl Redirects {
     /// Pairs that are remembered; beyond, the oldest is forgotten.
-    const MOST: usize = 65_536;
+    pub(super) const MOST: usize = 65_536;
+
+    pub(super) fn len(&self) -> usize {
+        self.told.len()
+    }
 
     /// Whether `peer` may be told about `destination` now. If so, remembers it.
     fn take(&mut self, peer: IpAddr, destination: IpAddr, now: Time, interval: std::time::Duration) -> bool {

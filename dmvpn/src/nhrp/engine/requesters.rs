@@ -29,6 +29,10 @@ pub(super) struct Requester {
 }
 
 impl Requesters {
+    pub(super) fn len(&self) -> usize {
+        self.by_prefix.len()
+    }
+
     /// Those who were told about exactly this prefix.
     pub(super) fn of(&self, prefix: IpNet) -> Vec<(IpAddr, IpAddr)> {
         let lowest = match prefix {

@@ -69,6 +69,10 @@ impl Resolved {
 }
 
 impl Resolutions {
+    pub(super) fn len(&self) -> usize {
+        self.by_destination.len()
+    }
+
     pub(super) fn contains(&self, destination: IpAddr) -> bool {
         self.by_destination.contains_key(&destination)
     }
@@ -125,7 +129,7 @@ impl Tunnel {
         if self.resolutions.contains(destination) {
             return;
         }
-        if self.resolutions.by_destination.len() >= self.config.limits.pending_resolutions {
+        if self.resolutions.len() >= self.config.limits.pending_resolutions {
             return self.table_full(cx, Table::Resolutions);
         }
         let mut id = self.random.id();
@@ -215,11 +219,14 @@ impl Tunnel {
         }
     }
 
+    /// Most addresses to remember as unresolved: no more than can be asked for in that time is worth it.
+    pub(super) const fn most_negatives(&self) -> usize {
+        self.config.limits.pending_resolutions.saturating_mul(4)
+    }
+
     /// Remembers not to ask for an address for a while.
     pub(super) fn cache_negative(&mut self, cx: &mut Context<'_>, address: IpAddr) {
-        // No more than can be asked for in that time is worth remembering.
-        let most = self.config.limits.pending_resolutions.saturating_mul(4);
-        if self.negatives.len() < most {
+        if self.negatives.len() < self.most_negatives() {
             let until = cx.now + self.config.policy.negative_time;
             self.negatives.insert(address, until);
             self.timers.set(Subject::Negative(address), until);

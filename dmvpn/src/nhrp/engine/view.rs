@@ -7,6 +7,9 @@ use ipnet::IpNet;
 use super::{
     Environment, Time,
     cache::{Binding, Kind},
+    limits::Strangers,
+    purge::Purges,
+    redirect::Redirects,
     shortcut::{Shortcut, Source},
     tunnel::Tunnel,
 };
@@ -149,7 +152,38 @@ pub struct PeerView {
     pub multicast: bool,
 }
 
+/// How full a bounded table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableView {
+    /// What is in it.
+    pub name: &'static str,
+    /// How many.
+    pub entries: usize,
+    /// How many there may be.
+    pub bound: usize,
+}
+
 impl Tunnel {
+    pub(super) fn view_tables(&self) -> [TableView; 9] {
+        let limits = &self.config.limits;
+        let view = |name, entries, bound| TableView { name, entries, bound };
+        // A peer is there for an entry, for somebody who was told, for a server, or by configuration.
+        let peers = self.config.max_entries.saturating_add(limits.requesters);
+        let peers =
+            peers.saturating_add(self.servers.len()).saturating_add(self.config.multicast.fixed.len());
+        [
+            view("cache", self.cache.len(), self.config.max_entries),
+            view("peers", self.peers.len(), peers),
+            view("resolutions", self.resolutions.len(), limits.pending_resolutions),
+            view("negatives", self.negatives.len(), self.most_negatives()),
+            view("shortcuts", self.shortcuts.len(), limits.shortcuts),
+            view("requesters", self.requesters.len(), limits.requesters),
+            view("purges", self.purges.len(), Purges::MOST),
+            view("redirects", self.redirects.len(), Redirects::MOST),
+            view("strangers", self.strangers.len(), Strangers::MOST),
+        ]
+    }
+
     pub(super) fn view_cache<'a>(
         &'a self,
         now: Time,

@@ -566,3 +566,13 @@ fn a_registration_for_another_address_of_ours_is_answered_under_that_address() {
     assert_eq!(reply.packet.destination_protocol, Some(ip("10.0.0.200")));
     assert_eq!(reply.packet.body.clients().unwrap().cies[0].code, CieCode::SUCCESS);
 }
+
+#[test]
+fn tables_say_how_full_they_are() {
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    let tables: Vec<_> = bench.node("hub").engine.tables(TUNNEL).collect();
+    let entries = |name| tables.iter().find(|table| table.name == name).map(|table| table.entries);
+    assert_eq!((entries("cache"), entries("peers"), entries("shortcuts")), (Some(2), Some(2), Some(0)));
+    assert!(tables.iter().all(|table| table.entries <= table.bound && table.bound > 0));
+}

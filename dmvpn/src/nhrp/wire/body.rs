@@ -46,7 +46,7 @@ impl PacketKind {
     }
 
     /// The kind with that number.
-    pub(super) const fn from_number(number: u8) -> Option<Self> {
+    pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::ResolutionRequest,
             2 => Self::ResolutionReply,

@@ -1,6 +1,7 @@
 //! The `dmvpn` command: its arguments, its output, its exit status.
 
 mod check;
+mod decode;
 mod log;
 mod report;
 mod run;
@@ -31,6 +32,7 @@ enum Command {
     Run(run::RunArguments),
     Check(check::CheckArguments),
     Show(show::ShowArguments),
+    Decode(decode::DecodeArguments),
 }
 
 /// Does what the arguments of the process say. Errors go to standard error.
@@ -44,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Show(arguments) => show::show(&arguments),
+        Command::Decode(arguments) => decode::decode(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +82,8 @@ mod tests {
             "dmvpn show interfaces",
             "dmvpn show drops --all",
             "dmvpn show counters --all --json",
+            "dmvpn decode capture.pcapng",
+            "dmvpn decode --json --verify -",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());

@@ -26,6 +26,7 @@ pub(super) fn engine(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig 
         id,
         network_id: config.network_id,
         address: config.address,
+        link_local: None,
         nbma: IpAddr::V4(plan.source),
         mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
         holding_time: config.holding_time,

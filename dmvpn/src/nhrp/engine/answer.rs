@@ -51,7 +51,7 @@ impl Tunnel {
         let answer = Answer {
             prefix,
             nbma: self.config.nbma,
-            protocol: self.address(),
+            protocol: self.address_towards(destination),
             holding: seconds(self.config.holding_time),
             mtu: self.config.mtu,
             unique: true,

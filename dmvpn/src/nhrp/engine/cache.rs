@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     Action, Event, EventKind, Fault, Reason, Table, Time,
+    message::is_link_local,
     peers::{Peer, User},
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -125,7 +126,7 @@ impl Tunnel {
             self.peers.hold(nbma, User::Neighbour(protocol), now, cx.out);
             cx.out.push(Action::SetNeighbour { tunnel: self.config.id, protocol, nbma });
         }
-        if self.config.host_routes() && kind != Kind::Relay && !route {
+        if self.config.host_routes() && kind != Kind::Relay && !route && !is_link_local(protocol) {
             route = true;
             cx.out.push(Action::AddRoute {
                 tunnel: self.config.id,

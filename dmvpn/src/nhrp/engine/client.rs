@@ -28,6 +28,10 @@ pub(super) struct Server {
     pub(super) unanswered: u32,
     /// When to send the next request.
     pub(super) next: Option<Time>,
+    /// Its link-local address, learnt from it.
+    pub(super) link_local: Option<IpAddr>,
+    /// Requests with our link-local address since its last reply to one.
+    pub(super) link_local_attempts: u32,
     /// Why it refused us the last time, if it did.
     refused: Option<CieCode>,
     /// Our address as it sees it, when we are behind NAT.
@@ -48,6 +52,8 @@ impl Server {
             waiting: false,
             unanswered: 0,
             next: None,
+            link_local: None,
+            link_local_attempts: 0,
             refused: None,
             public: None,
             requests_sent: 0,
@@ -123,6 +129,11 @@ impl Tunnel {
             // What was learnt from a server that is gone may be true of another one by now.
             self.remove(cx, learnt);
         }
+        if state != NhsState::Up
+            && let Some(learnt) = self.servers[index].link_local.take()
+        {
+            self.remove(cx, learnt);
+        }
     }
 
     /// Points the traffic that goes by a server to the server that is best now.
@@ -195,11 +206,12 @@ impl Tunnel {
         let unique = if self.config.unique { Flags::REGISTRATION_UNIQUE } else { Flags::default() };
         let packet = self.request(destination, body, unique | Flags::NAT, vec![nat]);
         self.send(cx, nbma, packet);
+        self.register_link_local(cx, index);
         let wait = self.random.jitter(patience(attempt), 75);
         self.plan_registration(cx, index, wait);
     }
 
-    fn plan_registration(&mut self, cx: &Context<'_>, index: usize, wait: Duration) {
+    pub(super) fn plan_registration(&mut self, cx: &Context<'_>, index: usize, wait: Duration) {
         let at = cx.now + wait;
         self.servers[index].next = Some(at);
         self.timers.set(Subject::Server(index), at);
@@ -228,6 +240,9 @@ impl Tunnel {
     /// A Registration Reply came.
     pub(super) fn registration_reply(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) {
         let Body::RegistrationReply(Clients { request_id, cies }) = &packet.body else { return };
+        if packet.source_protocol.is_some() && packet.source_protocol == self.link_local() {
+            return self.link_local_reply(cx, source, packet);
+        }
         let found = self.servers.iter().position(|server| server.config.nbma == source && server.waiting);
         let Some(index) = found.filter(|_| *request_id == self.registration_id) else {
             return self.counters.count(Fault::UnexpectedReply);
@@ -252,7 +267,12 @@ impl Tunnel {
             self.set_server_state(cx, index, NhsState::Up);
             self.report(cx, EventKind::NhsUp { protocol, nbma: source });
         }
-        let wait = self.random.jitter(self.config.registration_interval(), 90);
+        let wait = if self.misses_link_local(index) {
+            patience(self.servers[index].link_local_attempts)
+        } else {
+            self.config.registration_interval()
+        };
+        let wait = self.random.jitter(wait, 90);
         self.plan_registration(cx, index, wait);
         self.choose_servers(cx);
     }
@@ -340,17 +360,19 @@ impl Tunnel {
     pub(super) fn purge_own_registration(&mut self, cx: &mut Context<'_>, index: usize) {
         let server = &self.servers[index];
         let nbma = server.config.nbma;
-        let destination = server.protocol.unwrap_or_else(|| self.address());
-        let cie = Cie {
-            prefix_length: self.host_prefix(),
-            // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
-            mtu: self.config.mtu,
-            protocol: Some(self.address()),
-            ..Cie::default()
-        };
-        let clients = Clients { request_id: self.registration_id, cies: vec![cie] };
-        let packet =
-            self.request(destination, Body::PurgeRequest(clients), Flags::PURGE_NO_REPLY, Vec::new());
-        self.send(cx, nbma, packet);
+        let main = (self.address(), server.protocol.unwrap_or_else(|| self.address()));
+        let link_local = self.link_local().zip(server.link_local);
+        for (ours, destination) in std::iter::once(main).chain(link_local) {
+            let cie = Cie {
+                prefix_length: self.host_prefix(),
+                // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
+                mtu: self.config.mtu,
+                protocol: Some(ours),
+                ..Cie::default()
+            };
+            let body = Body::PurgeRequest(Clients { request_id: self.registration_id, cies: vec![cie] });
+            let packet = self.request(destination, body, Flags::PURGE_NO_REPLY, Vec::new());
+            self.send(cx, nbma, packet);
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! What the engine is told about a tunnel. Built from the operator's configuration by the agent.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -166,6 +171,9 @@ pub struct TunnelConfig {
     pub network_id: u32,
     /// Our protocol address and the length of the tunnel's subnet (32 in the host-route addressing model).
     pub address: IpNet,
+    /// IPv6 only: our link-local address on the tunnel, if it is to be registered too. Routing protocols name it as
+    /// next hop, so others have to be able to find it. It has to be unique in the network.
+    pub link_local: Option<Ipv6Addr>,
     /// Our NBMA address: the tunnel source.
     pub nbma: IpAddr,
     /// MTU we announce, in bytes. Never 0 on the wire: a Huawei peer stays silent when it is.

@@ -10,6 +10,14 @@ use crate::nhrp::wire::{
     Authentication, Body, Cie, ErrorCode, ErrorIndication, ExtensionKind, Flags, IpFamily, Packet, Value,
 };
 
+/// Whether an address is good on the link only: no route leads to it.
+pub(super) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        IpAddr::V4(_) => false,
+    }
+}
+
 /// A time as the packet has it: whole seconds, at least one.
 pub(super) fn seconds(span: Duration) -> u16 {
     u16::try_from(span.as_secs()).unwrap_or(u16::MAX).max(1)
@@ -26,6 +34,14 @@ impl Tunnel {
         }
     }
 
+    /// The address of ours that a packet about `other` is from: both link-local, or none.
+    pub(super) fn address_towards(&self, other: IpAddr) -> IpAddr {
+        match self.link_local() {
+            Some(ours) if is_link_local(other) => ours,
+            _ => self.address(),
+        }
+    }
+
     /// An entry for the NAT address extension.
     pub(super) fn nat_cie(&self, nbma: IpAddr, protocol: IpAddr) -> Cie {
         Cie { holding_time: 0, ..Cie { nbma: Some(nbma), protocol: Some(protocol), ..self.own_cie() } }
@@ -39,7 +55,7 @@ impl Tunnel {
 
     /// A request of ours with the extensions that Cisco's requests have.
     pub(super) fn request(&self, destination: IpAddr, body: Body, flags: Flags, nat: Vec<Cie>) -> Packet {
-        Packet::new(self.config.nbma, self.address(), destination, body)
+        Packet::new(self.config.nbma, self.address_towards(destination), destination, body)
             .with_flags(flags)
             .with_extension(Value::ResponderAddress(Vec::new()))
             .with_extension(Value::ForwardTransit(Vec::new()))

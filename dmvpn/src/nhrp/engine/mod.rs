@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `receive` | what happens to a packet, from its bytes to the file that acts on it |
 //! | `client`, `failover` | registration with next hop servers, and with which of them |
+//! | `link_local` | the same for an IPv6 link-local address |
 //! | `server` | registration of clients |
 //! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
 //! | `answer`, `requesters` | requests of others: what we answer, and whom we answered |
@@ -27,6 +28,7 @@ mod event;
 mod failover;
 mod io;
 mod limits;
+mod link_local;
 mod message;
 mod ordered_map;
 mod peers;

@@ -170,7 +170,7 @@ impl Tunnel {
             | Flags::RESOLUTION_AUTHORITATIVE
             | Flags::RESOLUTION_SOURCE_STABLE
             | Flags::NAT;
-        let nat = self.public().map(|public| self.nat_cie(public, self.address()));
+        let nat = self.public().map(|public| self.nat_cie(public, self.address_towards(destination)));
         let packet = self.request(destination, body, flags, nat.into_iter().collect());
         self.send(cx, server, packet);
     }

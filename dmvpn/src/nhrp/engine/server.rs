@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     EventKind, Fault, Table,
     cache::{Installed, Kind, Offer},
+    message::is_link_local,
     tunnel::{Context, Tunnel},
 };
 use crate::nhrp::wire::{Cie, CieCode, ExtensionKind, Flags, IpFamily, Packet, Value};
@@ -53,7 +54,7 @@ impl Tunnel {
 
     /// Whether an address is one of ours on this tunnel.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
-        address == self.address()
+        address == self.address() || Some(address) == self.link_local()
     }
 
     /// Broadcast address of the tunnel's subnet; IPv6 has none.
@@ -73,7 +74,9 @@ impl Tunnel {
             IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast() || v6.is_loopback()),
         };
         let allowed = &self.config.policy.clients;
-        let in_network = if self.config.host_routes() {
+        let in_network = if is_link_local(address) {
+            self.link_local().is_some()
+        } else if self.config.host_routes() {
             allowed.is_empty() || allowed.iter().any(|prefix| prefix.contains(&address))
         } else {
             let network = self.config.address.network();
@@ -202,7 +205,7 @@ impl Tunnel {
         let Some(mut reply) = packet.into_reply() else { return };
         if reply.destination_protocol == Some(client) || reply.destination_protocol == self.broadcast() {
             // The client does not know our address. It learns it here.
-            reply.destination_protocol = Some(self.address());
+            reply.destination_protocol = Some(self.address_towards(client));
         }
         self.sign_reply(&mut reply);
         if origin.nbma != origin.claimed

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     EventKind, Fault, Route, TunnelId,
     cache::Kind,
+    message::is_link_local,
     shortcut::Source,
     tunnel::{Context, Tunnel},
 };
@@ -67,6 +68,10 @@ impl Tunnel {
             && let Some(binding) = self.cache.get(&shortcut.via)
         {
             return Way::Peer { nbma: binding.offer.nbma };
+        }
+        if is_link_local(destination) {
+            // The kernel has routes for it on every interface; it is meant for this one.
+            return Way::Route { tunnel: self.config.id, next_hop: destination };
         }
         match cx.environment.route(destination) {
             Route::Local { .. } => Way::Here { prefix: None },

@@ -89,6 +89,11 @@ impl Tunnel {
         self.config.address.addr()
     }
 
+    /// Our link-local address, if it is known to the network.
+    pub(super) fn link_local(&self) -> Option<IpAddr> {
+        self.config.link_local.map(IpAddr::V6).filter(|_| self.address().is_ipv6())
+    }
+
     /// Makes what the configuration says true, then registers.
     pub(super) fn start(&mut self, cx: &mut Context<'_>) {
         for map in self.config.static_maps.clone() {

@@ -44,6 +44,7 @@ pub(super) fn config(address: &str, nbma: &str) -> TunnelConfig {
         id: TUNNEL,
         network_id: 1,
         address: net(address),
+        link_local: None,
         nbma: ip(nbma),
         mtu: 1472,
         holding_time: seconds(600),

@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod failover;
+mod ipv6;
 mod registration;
 mod resolution;
 mod scale;

@@ -1,0 +1,67 @@
+//! Registration of our IPv6 link-local address, and what a server says of its own.
+//!
+//! It is a registration of its own, beside that of our tunnel address: a unique one has one entry. It goes to our own
+//! link-local address, like any registration with a server whose address is not known, and the reply names the
+//! server's. A server that does not answer it is a server all the same; it is asked again with every renewal.
+
+use std::net::IpAddr;
+
+use super::{
+    Fault,
+    cache::{Kind, Offer},
+    client::UNANSWERED,
+    message::is_link_local,
+    tunnel::{Context, Tunnel},
+};
+use crate::nhrp::wire::{Body, Cie, CieCode, Clients, Flags, Packet};
+
+impl Tunnel {
+    /// Sends a Registration Request for our link-local address, if we have one.
+    pub(super) fn register_link_local(&mut self, cx: &mut Context<'_>, index: usize) {
+        let Some(ours) = self.link_local() else { return };
+        let server = &mut self.servers[index];
+        server.link_local_attempts = server.link_local_attempts.saturating_add(1);
+        let nbma = server.config.nbma;
+        let destination = server.link_local.unwrap_or(ours);
+        let nat = self.nat_cie(nbma, self.servers[index].link_local.unwrap_or(IpAddr::from([0; 16])));
+        let cie = Cie { nbma: None, protocol: None, ..self.own_cie() };
+        let body = Body::RegistrationRequest(Clients { request_id: self.registration_id, cies: vec![cie] });
+        let unique = if self.config.unique { Flags::REGISTRATION_UNIQUE } else { Flags::default() };
+        let packet = self.request(destination, body, unique | Flags::NAT, vec![nat]);
+        self.send(cx, nbma, packet);
+    }
+
+    /// Whether to ask a server again soon, because its reply about our link-local address is missing.
+    pub(super) fn misses_link_local(&self, index: usize) -> bool {
+        let attempts = self.servers[index].link_local_attempts;
+        self.link_local().is_some() && (1..=UNANSWERED).contains(&attempts)
+    }
+
+    /// A Registration Reply about our link-local address came.
+    pub(super) fn link_local_reply(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) {
+        let Body::RegistrationReply(Clients { request_id, cies }) = &packet.body else { return };
+        let found = self
+            .servers
+            .iter()
+            .position(|server| server.config.nbma == source && server.link_local_attempts > 0);
+        let named =
+            packet.destination_protocol.filter(|&address| is_link_local(address) && !self.is_own(address));
+        let accepted =
+            cies.iter().all(|cie| cie.code == CieCode::SUCCESS) && *request_id == self.registration_id;
+        let (Some(index), Some(protocol), true) = (found, named, accepted) else {
+            return self.counters.count(Fault::UnexpectedReply);
+        };
+        let server = &mut self.servers[index];
+        server.link_local_attempts = 0;
+        let before = server.link_local.replace(protocol);
+        if let Some(before) = before.filter(|&before| before != protocol) {
+            self.remove(cx, before);
+        }
+        self.install(cx, protocol, Offer::new(Kind::Nhs, source, None));
+        if self.servers[index].state == super::NhsState::Up {
+            // The reply to the other registration was first and waits for this one: back to the usual interval.
+            let wait = self.random.jitter(self.config.registration_interval(), 90);
+            self.plan_registration(cx, index, wait);
+        }
+    }
+}

@@ -62,6 +62,8 @@ pub struct Plan {
     pub holding_time: u16,
     /// Seconds.
     pub registration_interval: u16,
+    /// How XDP is attached: `auto`, `native` or `generic`.
+    pub xdp: &'static str,
 }
 
 /// How tunnel addresses are given.
@@ -74,7 +76,7 @@ pub enum Addressing {
 }
 
 impl Default for Plan {
-    /// Phase 3, one subnet, a key, authentication, two spokes.
+    /// Phase 3, one subnet, a key, authentication, two spokes, native XDP.
     fn default() -> Self {
         Self {
             phase: 3,
@@ -84,6 +86,7 @@ impl Default for Plan {
             spokes: 2,
             holding_time: 60,
             registration_interval: 5,
+            xdp: "native",
         }
     }
 }
@@ -262,7 +265,7 @@ impl Lab {
             authentication: plan.authentication.map(str::to_owned),
             holding_time: plan.holding_time,
             registration_interval: plan.registration_interval,
-            xdp: "native",
+            xdp: plan.xdp,
             nhs: (!is_hub).then_some((self.hub.address, self.hub.nbma)),
             routes: self.routes(node, is_hub),
         }

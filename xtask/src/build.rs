@@ -16,24 +16,35 @@ pub(crate) enum Profile {
     Release,
 }
 
-/// Builds `--package package --bin name` and returns the path of the binary. Cargo shows the progress.
-pub(crate) fn binary(package: &str, name: &str, profile: Profile) -> Result<PathBuf> {
-    let mut command = process::cargo();
-    command.args(["build", "--package", package, "--bin", name]);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
-    process::run(&mut command)?;
-    let directory = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    };
-    Ok(target_directory()?.join(directory).join(name))
+/// The agent.
+pub(crate) const AGENT: Binary = Binary { package: "dmvpn", name: "dmvpn" };
+/// The demo.
+pub(crate) const DEMO: Binary = Binary { package: "dmvpn-tests", name: "demo" };
+
+/// A program of the workspace.
+#[derive(Clone, Copy)]
+pub(crate) struct Binary {
+    package: &'static str,
+    name: &'static str,
 }
 
-/// The agent.
-pub(crate) fn agent(profile: Profile) -> Result<PathBuf> {
-    binary("dmvpn", "dmvpn", profile)
+/// Builds programs together, so that no core waits for another, and returns their paths. Cargo shows the progress.
+pub(crate) fn build<const N: usize>(binaries: [Binary; N], profile: Profile) -> Result<[PathBuf; N]> {
+    let mut command = process::cargo();
+    command.arg("build");
+    for binary in binaries {
+        command.args(["--package", binary.package, "--bin", binary.name]);
+    }
+    let directory = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => {
+            command.arg("--release");
+            "release"
+        }
+    };
+    process::run(&mut command)?;
+    let directory = target_directory()?.join(directory);
+    Ok(binaries.map(|binary| directory.join(binary.name)))
 }
 
 /// Where cargo puts what it builds; asked of cargo because the environment or a configuration file may move it.
@@ -50,7 +61,7 @@ fn target_directory() -> Result<PathBuf> {
 /// `cargo xtask build`.
 pub(crate) fn command() -> Result<()> {
     setup::ensure(setup::BUILD)?;
-    let path = agent(Profile::Release)?;
+    let [path] = build([AGENT], Profile::Release)?;
     let size = fs::metadata(&path).with_context(|| format!("no binary at {}", path.display()))?.len();
     println!("{} ({}.{} MB)", path.display(), size / 1_000_000, size % 1_000_000 / 100_000);
     Ok(())

@@ -34,8 +34,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
         );
     }
     setup::ensure(setup::DEMO)?;
-    let agent = build::agent(Profile::Release)?;
-    let demo = build::binary("dmvpn-tests", "demo", Profile::Release)?;
+    let [agent, demo] = build::build([build::AGENT, build::DEMO], Profile::Release)?;
 
     let mut command = Command::new(demo);
     command.env("DMVPN_BIN", agent);

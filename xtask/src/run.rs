@@ -12,6 +12,6 @@ use crate::{
 /// Builds the release agent and becomes `dmvpn run`, so that signals reach the agent itself.
 pub(crate) fn command(arguments: &[OsString]) -> Result<()> {
     setup::ensure(setup::RUN)?;
-    let agent = build::agent(Profile::Release)?;
+    let [agent] = build::build([build::AGENT], Profile::Release)?;
     process::replace(Command::new(agent).arg("run").args(arguments))
 }

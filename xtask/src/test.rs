@@ -112,9 +112,10 @@ impl Step {
                 tests(&mut command)
             }
             Self::Lab => {
+                let [agent] = build::build([build::AGENT], Profile::Dev)?;
                 let mut command = process::cargo();
                 command.args(["test", "--package", "dmvpn-tests", "--no-fail-fast"]);
-                command.env("DMVPN_BIN", build::agent(Profile::Dev)?);
+                command.env("DMVPN_BIN", agent);
                 tests(&mut command)
             }
         }

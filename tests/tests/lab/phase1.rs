@@ -1,7 +1,12 @@
 //! Phase 1: everything between spokes goes by the hub, for ever.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use dmvpn_tests::lab::{Addressing, Lab, Plan};
+use dmvpn_tests::{
+    lab::{Addressing, Lab, Plan},
+    traffic::ping,
+};
 
 fn everything_goes_by_the_hub(addressing: Addressing) -> Result<()> {
     let lab = Lab::new(Plan { phase: 1, addressing, ..Plan::default() })?;
@@ -36,4 +41,18 @@ fn goes_by_the_hub_in_one_subnet() -> Result<()> {
 #[test]
 fn goes_by_the_hub_with_host_addresses() -> Result<()> {
     everything_goes_by_the_hub(Addressing::Host)
+}
+
+#[test]
+fn reaches_the_nodes_themselves() -> Result<()> {
+    let lab = Lab::new(Plan { phase: 1, ..Plan::default() })?;
+    let _agents = lab.start_all()?;
+    let host = &lab.spoke_lan(0)?.host;
+    // Linux answers with a TTL of 64; spoke-a takes one, and the hub one of what comes from spoke-b.
+    for (node, ttl) in [(&lab.hub, 63), (&lab.spokes[1], 62)] {
+        // spoke-b knows no way back to lan-a but by the hub; 10.0.0.0/24 is on the link for spoke-a.
+        let reply = ping(host, node.address, 1, Duration::from_secs(5))?;
+        assert_eq!(reply.map(|reply| reply.ttl), Some(ttl), "{}", node.name);
+    }
+    Ok(())
 }

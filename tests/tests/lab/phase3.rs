@@ -48,6 +48,11 @@ fn makes_a_shortcut_without_key_and_authentication() -> Result<()> {
 }
 
 #[test]
+fn makes_a_shortcut_with_generic_xdp() -> Result<()> {
+    makes_a_shortcut(Plan { xdp: "generic", ..Plan::default() })
+}
+
+#[test]
 fn makes_shortcuts_between_all_of_four_spokes() -> Result<()> {
     let lab = Lab::new(Plan { spokes: 4, ..Plan::default() })?;
     let (_hub, spokes) = lab.start_all()?;

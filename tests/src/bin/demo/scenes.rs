@@ -23,10 +23,10 @@ use ipnet::Ipv4Net;
 use crate::{story::Story, summary::Summary};
 
 const INTRODUCTION: &str = "\
-A company network over a network that knows nothing of it. Two branch offices (spokes) and a head office (hub)
-are connected to a provider (underlay). Each has an address there (198.18.x.1), and one inside the company (10.0.0.x).
-A packet between offices travels inside another packet (GRE) between provider addresses. Which provider address
-belongs to which inner address is what NHRP finds out. At the start a spoke knows the hub, and nobody else.
+A company network across a provider that knows nothing of it. A head office (the hub) and two branch offices
+(the spokes) each have a provider address, 198.18.x.1, and an address inside the company, 10.0.0.x. A packet
+between offices travels inside another packet (GRE) from provider address to provider address. Which provider
+address belongs to which company address is what NHRP finds out. At the start a spoke knows nobody but the hub.
 
      lan-a                                                            lan-b
   192.168.1.10                                                     192.168.2.10
@@ -112,12 +112,13 @@ impl Demo {
         let prefix = self.lab.spoke_lan(1)?.prefix;
         let before = self.hub.packets_sent()?;
         story.scene("The first packets go by the hub");
-        story.lines(&format!("spoke-a knows the way to {prefix} only as \"ask the hub\"."));
+        story.lines(&format!("spoke-a has one route for {prefix}: to the hub."));
 
         let socket = self.spokes[0].config().control_socket.clone();
         let start = Instant::now();
         let watcher = thread::spawn(move || watch_for_shortcut(&socket, prefix));
         summary.first_path = self.lab.path(0, 1)?;
+        story.say(&format!("the way of the first packets, hop by hop: {}", summary.first_path.join(" > ")));
         self.pings(story, summary)?;
         let shortcut_at = watcher.join().map_err(|_| anyhow!("the watcher panicked"))?;
         story.say(&format!(
@@ -138,7 +139,15 @@ impl Demo {
             milliseconds(shortcut_at.saturating_duration_since(start))
         ));
         let routes = self.lab.spokes[0].shortcut_routes()?;
-        story.lines(&routes.join("\n"));
+        let to_lan_b = prefix.to_string();
+        story.lines(
+            &routes
+                .iter()
+                .filter(|route| route.starts_with(&to_lan_b))
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n"),
+        );
         let via = format!("{prefix} via {} ", self.lab.spokes[1].address);
         summary.expect(routes.iter().any(|route| route.starts_with(&via)), || {
             format!("the kernel of spoke-a has no route {via}")
@@ -154,7 +163,7 @@ impl Demo {
                 "traffic-indication",
                 &self.hub,
                 true,
-                "hub     > spoke-a: \"this packet goes back where it came from\" (traffic indication)",
+                "hub     > spoke-a: \"this packet goes back where it came from\" (traffic indication, or redirect)",
             ),
             (
                 "resolution-request",
@@ -209,8 +218,9 @@ impl Demo {
             };
             let routers = TTL.saturating_sub(reply.ttl);
             if number <= TOLD || last_hops != Some(routers) {
+                let way = if routers == 2 { "directly" } else { "by the hub" };
                 story.say(&format!(
-                    "ping {number}: {:.2} ms, the answer came over {routers} routers",
+                    "ping {number}: {:.2} ms, the answer came over {routers} routers: {way}",
                     reply.time.as_secs_f64() * 1000.0
                 ));
             }
@@ -245,19 +255,19 @@ impl Demo {
     }
 
     fn tables(&self, story: &Story) -> Result<()> {
-        story.scene("What each node knows now (dmvpn show ...)");
+        story.scene("What each node knows now");
         for (agent, views) in [
-            (&self.hub, &["cache", "peers"][..]),
-            (&self.spokes[0], &["cache", "shortcuts", "peers"]),
-            (&self.spokes[1], &["shortcuts"]),
+            (&self.hub, &["cache"][..]),
+            (&self.spokes[0], &["nhs", "cache", "shortcuts"]),
+            (&self.spokes[1], &["cache", "shortcuts"]),
         ] {
             for view in views {
-                story.lines(&format!("{}: show {view}", agent.node().name));
+                story.lines(&format!("{}: dmvpn show {view}", agent.node().name));
                 story.lines(&agent.table(view)?);
                 story.blank();
             }
         }
-        story.lines("spoke-a's kernel: resolved next hops are neighbours (ip neigh show dev dmvpn0)");
+        story.lines("spoke-a's kernel: ip neigh show dev dmvpn0 (the last four bytes are a number: the peer's place in the eBPF maps)");
         story.lines(&self.lab.spokes[0].namespace.command("ip neigh show dev dmvpn0")?);
         Ok(())
     }

@@ -6,18 +6,15 @@
 use aya_ebpf::{
     bindings::{
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_GRE, BPF_F_ADJ_ROOM_FIXED_GSO,
-        bpf_adj_room_mode, bpf_redir_neigh, bpf_redir_neigh__bindgen_ty_1,
+        bpf_adj_room_mode,
     },
     helpers::generated::{bpf_redirect, bpf_redirect_neigh},
     programs::TcContext,
 };
 
-use dmvpn_common::{Family, Underlay};
+use dmvpn_common::Underlay;
 
 use crate::{ethernet, packet::Packet, tunnel::TunnelPacket};
-
-const AF_INET: u32 = 2;
-const AF_INET6: u32 = 10;
 
 /// A packet at a TC hook.
 pub struct SkbPacket(pub TcContext);
@@ -92,14 +89,9 @@ impl TunnelPacket for SkbPacket {
 
     #[inline(always)]
     fn resolve(&self, next_hop: &Underlay) -> i32 {
-        let nh_family = if next_hop.gateway.family == Family::Ipv6 { AF_INET6 } else { AF_INET };
-        // An IPv4 address is the first word of either variant.
-        // SAFETY: any bytes are numbers.
-        let ipv6_nh = unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(next_hop.gateway.bytes) };
-        let mut gateway =
-            bpf_redir_neigh { nh_family, __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh } };
-        let size = size_of::<bpf_redir_neigh>() as i32;
-        // SAFETY: the parameters are initialised, and of the size given.
-        unsafe { bpf_redirect_neigh(next_hop.ifindex, &raw mut gateway, size, 0) as i32 }
+        // The kernel takes the gateway from its own routes. Naming the gateway here would leave the packet with its
+        // route to the tunnel interface: when the address is known at last, the kernel looks for the next hop there.
+        // SAFETY: takes no parameters but numbers.
+        unsafe { bpf_redirect_neigh(next_hop.ifindex, core::ptr::null_mut(), 0, 0) as i32 }
     }
 }

@@ -1,0 +1,18 @@
+//! The eBPF programs in the kernel, frame by frame: what goes in, what comes out, what is counted, what is told.
+//!
+//! Most tests run a program with `BPF_PROG_TEST_RUN` in a network namespace of their own; `live` sends real traffic.
+//! They need root.
+
+mod deliver;
+mod encapsulate;
+mod frames;
+mod hub;
+mod live;
+mod namespace;
+mod nhrp;
+mod programs;
+mod redirect;
+mod refuse;
+mod resolve;
+mod size;
+mod transit;

@@ -1,0 +1,311 @@
+//! The loaded programs, and what a test puts into their maps and takes out again.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
+};
+use dmvpn::datapath::{OuterHeader, OuterParameters};
+use dmvpn_common::{
+    DropCounter, DropReason, EVENT_HEAD_SIZE, Event, Keyed, LocalAddress, NbmaKey, Peer, PeerCounters,
+    PeerIndex, PeerState, Tunnel, TunnelKey, Underlay, UnderlayState, map_names, program_names,
+};
+
+use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
+
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
+
+/// Interface indexes of the tunnel, where a test has no real interfaces. No namespace gets that far.
+pub(crate) const TUNNEL_IFINDEX: u32 = 0x7000_0001;
+pub(crate) const FAR_IFINDEX: u32 = 0x7000_0002;
+/// The underlay interface, where a test has no real one. It is not where frames come in, so they are redirected.
+pub(crate) const WAN_IFINDEX: u32 = 0x7000_0003;
+
+/// Actions of XDP.
+pub(crate) mod xdp {
+    pub(crate) const DROP: u32 = 1;
+    pub(crate) const PASS: u32 = 2;
+    pub(crate) const TX: u32 = 3;
+    pub(crate) const REDIRECT: u32 = 4;
+}
+
+/// Actions of TC.
+pub(crate) mod tc {
+    pub(crate) const SHOT: u32 = 2;
+    pub(crate) const REDIRECT: u32 = 7;
+}
+
+/// What a program did with a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) action: u32,
+    pub(crate) frame: Vec<u8>,
+}
+
+/// Settings to load the programs with.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) nhrp_source_limit: u32,
+    pub(crate) redirect_interval_ns: u64,
+    pub(crate) log_level: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { nhrp_source_limit: 200, redirect_interval_ns: 8_000_000_000, log_level: 0 }
+    }
+}
+
+/// The programs with maps of their own.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+}
+
+impl Programs {
+    pub(crate) fn load() -> Self {
+        Self::load_with(Settings::default())
+    }
+
+    pub(crate) fn load_with(settings: Settings) -> Self {
+        let Settings { nhrp_source_limit, redirect_interval_ns, log_level } = settings;
+        let mut ebpf = EbpfLoader::new()
+            .override_global("NHRP_SOURCE_LIMIT", &nhrp_source_limit, true)
+            .override_global("REDIRECT_INTERVAL_NS", &redirect_interval_ns, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .map_max_entries(map_names::PEERS, 8)
+            .map_max_entries(map_names::PEER_BY_NBMA, 8)
+            .map_max_entries(map_names::PEER_COUNTERS, 8)
+            .map_max_entries(map_names::UNDERLAY, 4)
+            .load(OBJECT)
+            .unwrap_or_else(|error| panic!("loading needs root: {error}"));
+        let underlay: &mut Xdp = ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
+        underlay.load().unwrap();
+        let tunnel: &mut SchedClassifier =
+            ebpf.program_mut(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
+        tunnel.load().unwrap();
+        Self { ebpf }
+    }
+
+    /// The programs of a box with one tunnel without key, two spokes that are up (indexes 1 and 2), and a next hop
+    /// (index 1) for both of them.
+    pub(crate) fn with_two_spokes() -> Self {
+        let mut programs = Self::load();
+        programs.set_up_two_spokes(None, tunnel());
+        programs
+    }
+
+    /// Fills the maps as [`with_two_spokes`](Self::with_two_spokes) does.
+    pub(crate) fn set_up_two_spokes(&mut self, key: Option<u32>, tunnel: Tunnel) {
+        self.add_tunnel(LOCAL, key, tunnel);
+        self.add_peer(1, &peer(&tunnel, SPOKE_1, key));
+        self.add_peer(2, &peer(&tunnel, SPOKE_2, key));
+        self.set_next_hop(1, next_hop());
+    }
+
+    pub(crate) fn add_tunnel(&mut self, local: Ipv4Addr, key: Option<u32>, tunnel: Tunnel) {
+        let local = IpAddr::from(local).into();
+        let keyed = if key.is_some() { Keyed::Yes } else { Keyed::No };
+        self.insert(map_names::TUNNELS, TunnelKey { local, keyed, key: key.unwrap_or(0) }, tunnel);
+        self.insert(map_names::LOCAL, local, LocalAddress { tunnels: 1 });
+    }
+
+    /// Stores a peer and makes it known by its NBMA address.
+    pub(crate) fn add_peer(&mut self, index: u32, peer: &Peer) {
+        self.set_peer(index, peer);
+        let key = NbmaKey { tunnel: peer.tunnel, discriminator: 0, nbma: peer.nbma };
+        self.insert(map_names::PEER_BY_NBMA, key, PeerIndex { peer: index });
+    }
+
+    pub(crate) fn set_peer(&mut self, index: u32, peer: &Peer) {
+        self.array::<Peer>(map_names::PEERS).set(index, *peer, 0).unwrap();
+    }
+
+    pub(crate) fn set_next_hop(&mut self, index: u32, next_hop: Underlay) {
+        self.array::<Underlay>(map_names::UNDERLAY).set(index, next_hop, 0).unwrap();
+    }
+
+    /// Runs the underlay program on a frame that comes in by `ifindex`, or by the loopback interface.
+    pub(crate) fn receive_on(&self, ifindex: u32, frame: &[u8]) -> Outcome {
+        let program: &Xdp = self.ebpf.program(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
+        // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let context = [0, u32::try_from(frame.len()).unwrap(), 0, ifindex, 0, 0];
+        let context: Vec<u8> = context.iter().flat_map(|field| field.to_ne_bytes()).collect();
+        run(frame, &context, |options| program.test_run(options).unwrap())
+    }
+
+    /// Runs the underlay program on a frame.
+    pub(crate) fn receive(&self, frame: &[u8]) -> Outcome {
+        const LOOPBACK: u32 = 1;
+        self.receive_on(LOOPBACK, frame)
+    }
+
+    /// Runs the tunnel program on a frame that leaves by the interface `ifindex`, a real one.
+    pub(crate) fn send(&self, ifindex: u32, frame: &[u8]) -> Outcome {
+        let program: &SchedClassifier =
+            self.ebpf.program(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
+        // struct __sk_buff, of which only the interface index is given.
+        let mut context = vec![0; 192];
+        context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+        run(frame, &context, |options| program.test_run(options).unwrap())
+    }
+
+    /// What was dropped, with packets and bytes.
+    pub(crate) fn drops(&self) -> Vec<(DropReason, u64, u64)> {
+        let counters: PerCpuArray<_, DropCounter> = self.map(map_names::COUNTERS).try_into().unwrap();
+        let total = |reason: DropReason| {
+            let values = counters.get(&(reason as u32), 0).unwrap();
+            let add = |(packets, bytes), value: &DropCounter| (packets + value.packets, bytes + value.bytes);
+            let (packets, bytes) = values.iter().fold((0, 0), add);
+            (reason, packets, bytes)
+        };
+        DropReason::ALL.into_iter().map(total).filter(|&(_, packets, _)| packets > 0).collect()
+    }
+
+    /// What was received from and sent to a peer.
+    pub(crate) fn counters(&self, peer: u32) -> PeerCounters {
+        let counters: PerCpuArray<_, PeerCounters> = self.map(map_names::PEER_COUNTERS).try_into().unwrap();
+        let values = counters.get(&peer, 0).unwrap();
+        values.iter().fold(PeerCounters::default(), |total, value| PeerCounters {
+            received_packets: total.received_packets + value.received_packets,
+            received_bytes: total.received_bytes + value.received_bytes,
+            sent_packets: total.sent_packets + value.sent_packets,
+            sent_bytes: total.sent_bytes + value.sent_bytes,
+            transit_packets: total.transit_packets + value.transit_packets,
+            transit_bytes: total.transit_bytes + value.transit_bytes,
+        })
+    }
+
+    /// Takes the events raised since the last call.
+    pub(crate) fn events(&mut self) -> Vec<Told> {
+        let mut ring: RingBuf<&mut MapData> = self.map_mut(map_names::EVENTS).try_into().unwrap();
+        let mut events = Vec::new();
+        while let Some(record) = ring.next() {
+            events.push(Told::parse(&record));
+        }
+        events
+    }
+
+    /// Attaches the underlay program to an interface in the namespace of the calling thread, until `self` goes away.
+    pub(crate) fn attach_underlay(&mut self, interface: &str, mode: XdpMode) {
+        let program: &mut Xdp =
+            self.ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
+        program.attach(interface, mode).unwrap();
+    }
+
+    /// Attaches the tunnel program likewise.
+    pub(crate) fn attach_tunnel(&mut self, interface: &str) {
+        let program = self.ebpf.program_mut(program_names::TC_TUNNEL).unwrap();
+        let program: &mut SchedClassifier = program.try_into().unwrap();
+        program.attach(interface, TcAttachType::Egress).unwrap();
+    }
+
+    /// What the kernel says about a program.
+    pub(crate) fn info(&self, name: &str) -> ProgramInfo {
+        self.ebpf.program(name).unwrap().info().unwrap()
+    }
+
+    /// Names of the maps in the object.
+    pub(crate) fn map_names(&self) -> Vec<String> {
+        self.ebpf.maps().map(|(name, _)| name.to_owned()).collect()
+    }
+
+    fn map(&self, name: &str) -> &Map {
+        self.ebpf.map(name).unwrap_or_else(|| panic!("no map {name}"))
+    }
+
+    fn map_mut(&mut self, name: &str) -> &mut Map {
+        self.ebpf.map_mut(name).unwrap_or_else(|| panic!("no map {name}"))
+    }
+
+    fn insert<K: Pod, V: Pod>(&mut self, name: &str, key: K, value: V) {
+        HashMap::<_, K, V>::try_from(self.map_mut(name)).unwrap().insert(key, value, 0).unwrap();
+    }
+
+    fn array<V: Pod>(&mut self, name: &str) -> Array<&mut MapData, V> {
+        self.map_mut(name).try_into().unwrap()
+    }
+}
+
+fn run(
+    frame: &[u8],
+    context: &[u8],
+    test_run: impl FnOnce(TestRunOptions<'_>) -> aya::TestRunResult,
+) -> Outcome {
+    let mut output = vec![0; frame.len() + 256];
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        data_out: Some(&mut output),
+        ctx_in: Some(context),
+        ..TestRunOptions::default()
+    };
+    let result = test_run(options);
+    output.truncate(result.data_size_out as usize);
+    Outcome { action: result.return_value, frame: output }
+}
+
+/// An event as the agent reads it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) kind: u32,
+    pub(crate) ifindex: u32,
+    pub(crate) address: IpAddr,
+    pub(crate) head: Vec<u8>,
+}
+
+impl Told {
+    fn parse(record: &[u8]) -> Self {
+        assert_eq!(record.len(), size_of::<Event>());
+        let word = |at: usize| u32::from_ne_bytes(record[at..at + 4].try_into().unwrap());
+        let address = match word(8) {
+            4 => <[u8; 4]>::try_from(&record[12..16]).unwrap().into(),
+            6 => <[u8; 16]>::try_from(&record[12..28]).unwrap().into(),
+            other => panic!("family {other}"),
+        };
+        let (head, rest) = record[32..32 + EVENT_HEAD_SIZE].split_at(word(28) as usize);
+        assert!(rest.iter().all(|&byte| byte == 0), "the rest of the head is zero");
+        Self { kind: word(0), ifindex: word(4), address, head: head.to_vec() }
+    }
+}
+
+/// A tunnel without real interfaces.
+pub(crate) fn tunnel() -> Tunnel {
+    Tunnel { id: 1, ifindex: TUNNEL_IFINDEX, far_ifindex: FAR_IFINDEX, network_id: 1, flags: 0, mtu: 1476 }
+}
+
+/// A peer of `tunnel` that is up and reached by next hop 1.
+pub(crate) fn peer(tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
+    peer_of(LOCAL, tunnel, nbma, key)
+}
+
+/// As `peer`, of a tunnel on another address.
+pub(crate) fn peer_of(local: Ipv4Addr, tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
+    let parameters =
+        OuterParameters { local: local.into(), remote: nbma.into(), key, ttl: 255, dont_fragment: true };
+    let header = OuterHeader::build(&parameters).unwrap();
+    Peer {
+        state: PeerState::Up,
+        tunnel: tunnel.id,
+        tunnel_ifindex: tunnel.ifindex,
+        network_id: tunnel.network_id,
+        underlay: 1,
+        mtu: 1476,
+        header_length: header.length,
+        header_sum: header.sum,
+        header: header.bytes,
+        nbma: IpAddr::from(nbma).into(),
+        reserved: 0,
+    }
+}
+
+/// A next hop by an interface that is not the one frames come in by.
+pub(crate) fn next_hop() -> Underlay {
+    Underlay {
+        state: UnderlayState::Valid,
+        ifindex: WAN_IFINDEX,
+        gateway: IpAddr::from([192, 0, 2, 254]).into(),
+        gateway_mac: GATEWAY_MAC,
+        source_mac: WAN_MAC,
+    }
+}

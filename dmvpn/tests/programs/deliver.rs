@@ -1,6 +1,6 @@
 //! What the underlay program hands to the kernel as a frame for the tunnel interface.
 
-use dmvpn_common::{PeerMac, Tunnel, TunnelFlags};
+use dmvpn_common::{DropReason, PeerMac, Tunnel, TunnelFlags};
 
 use crate::{
     frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Gre, Ip, LOCAL, SPOKE_1, STRANGER, ethernet, ipv6},
@@ -65,6 +65,18 @@ fn padding_does_no_harm() {
     let expected = delivered(1, ETHERTYPE_IPV4, &[&packet[..], &[0xee]].concat());
     assert_eq!(programs.receive(&frame), expected);
     assert_eq!(programs.counters(1).received_bytes, 21);
+}
+
+/// A packet longer than a page lies in several buffers, of which only the first can be reached.
+#[test]
+fn a_frame_in_several_buffers_is_delivered_whole() {
+    let programs = Programs::with_two_spokes();
+    let packet = Ip::between([10, 0, 0, 11], [10, 0, 0, 1], 9000).bytes();
+    let frame = Gre::from(SPOKE_1, packet.clone()).frame();
+    assert_eq!(programs.receive(&frame), delivered(1, ETHERTYPE_IPV4, &packet));
+    // One byte less than the outer header says.
+    assert_eq!(programs.receive(&frame[..frame.len() - 1]).action, xdp::DROP);
+    assert_eq!(programs.drops(), [(DropReason::Truncated, 1, frame.len() as u64 - 1)]);
 }
 
 /// RFC 6040: a mark on the outer header reaches the receiver.

@@ -78,33 +78,35 @@ fn leaves_an_unknown_next_hop_to_the_kernel() {
 
 #[test]
 fn drops_and_counts_what_has_no_receiver() {
-    let packet = inner().bytes();
-    let to = |mac: [u8; 6]| ethernet(mac, PeerMac::TUNNEL.0, ETHERTYPE_IPV4, &packet);
-    for (what, frame, reason) in [
-        ("foreign address", to([2, 0, 0, 0, 0, 1]), DropReason::NoSuchPeer),
-        ("free index", to(PeerMac::from_index(5).0), DropReason::NoSuchPeer),
-        ("index beyond the table", to(PeerMac::from_index(8).0), DropReason::NoSuchPeer),
-        ("the tunnel itself", to(PeerMac::TUNNEL.0), DropReason::NoSuchPeer),
-        ("peer of another interface", to(PeerMac::from_index(4).0), DropReason::NoSuchPeer),
-        ("peer that is down", to(PeerMac::from_index(3).0), DropReason::PeerDown),
-        ("peer without route", to(PeerMac::from_index(6).0), DropReason::NoUnderlayRoute),
-        ("peer with a bad next hop", to(PeerMac::from_index(7).0), DropReason::MapInconsistent),
-        ("multicast", to([0x01, 0, 0x5e, 0, 0, 5]), DropReason::NoMulticastReceiver),
-        ("broadcast", to([0xff; 6]), DropReason::NoMulticastReceiver),
-        ("IPX", to_peer(1, 0x8137, &packet), DropReason::GreProtocol),
-    ] {
-        in_namespace(|| {
-            let mut hub = Hub::plain();
-            let spoke_1 = peer(&hub.tunnel, SPOKE_1, None);
-            let elsewhere = Tunnel { ifindex: index_of("lan0"), ..hub.tunnel };
-            hub.programs.set_peer(3, &Peer { state: PeerState::Down, ..spoke_1 });
-            hub.programs.set_peer(4, &peer(&elsewhere, SPOKE_1, None));
-            hub.programs.set_peer(6, &Peer { underlay: 0, ..spoke_1 });
-            hub.programs.set_peer(7, &Peer { underlay: 999, ..spoke_1 });
-            let dropped = Outcome { action: tc::SHOT, frame: frame.clone() };
-            assert_eq!(hub.programs.send(hub.tunnel.ifindex, &frame), dropped, "{what}");
-            assert_eq!(hub.programs.drops(), [(reason, 1, frame.len() as u64)], "{what}");
-            assert_eq!(hub.programs.events(), [], "{what}");
-        });
-    }
+    in_namespace(|| {
+        let mut hub = Hub::plain();
+        let spoke_1 = peer(&hub.tunnel, SPOKE_1, None);
+        let elsewhere = Tunnel { ifindex: index_of("lan0"), ..hub.tunnel };
+        hub.programs.set_peer(3, &Peer { state: PeerState::Down, ..spoke_1 });
+        hub.programs.set_peer(4, &peer(&elsewhere, SPOKE_1, None));
+        hub.programs.set_peer(6, &Peer { underlay: 0, ..spoke_1 });
+        hub.programs.set_peer(7, &Peer { underlay: 999, ..spoke_1 });
+
+        let packet = inner().bytes();
+        let to = |mac: [u8; 6]| ethernet(mac, PeerMac::TUNNEL.0, ETHERTYPE_IPV4, &packet);
+        let to_index = |index| to(PeerMac::from_index(index).0);
+        for (what, frame, reason) in [
+            ("foreign address", to([2, 0, 0, 0, 0, 1]), DropReason::NoSuchPeer),
+            ("free index", to_index(5), DropReason::NoSuchPeer),
+            ("index beyond the table", to_index(8), DropReason::NoSuchPeer),
+            ("the tunnel itself", to(PeerMac::TUNNEL.0), DropReason::NoSuchPeer),
+            ("peer of another interface", to_index(4), DropReason::NoSuchPeer),
+            ("peer that is down", to_index(3), DropReason::PeerDown),
+            ("peer without route", to_index(6), DropReason::NoUnderlayRoute),
+            ("peer with a bad next hop", to_index(7), DropReason::MapInconsistent),
+            ("multicast", to([0x01, 0, 0x5e, 0, 0, 5]), DropReason::NoMulticastReceiver),
+            ("broadcast", to([0xff; 6]), DropReason::NoMulticastReceiver),
+            ("IPX", to_peer(1, 0x8137, &packet), DropReason::GreProtocol),
+        ] {
+            let (outcome, drops) = hub.programs.drops_by(|| hub.programs.send(hub.tunnel.ifindex, &frame));
+            assert_eq!(outcome, Outcome { action: tc::SHOT, frame: frame.clone() }, "{what}");
+            assert_eq!(drops, [(reason, 1, frame.len() as u64)], "{what}");
+        }
+        assert_eq!(hub.programs.events(), []);
+    });
 }

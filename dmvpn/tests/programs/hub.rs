@@ -5,7 +5,7 @@ use std::fs;
 use dmvpn_common::{PeerMac, Tunnel};
 
 use crate::{
-    namespace::{index_of, ip},
+    namespace::{index_of, ip, mac_text},
     programs::{Programs, Settings},
 };
 
@@ -63,7 +63,6 @@ impl Hub {
 
 /// Makes `address` a next hop on the tunnel interface: the peer with index `peer`.
 pub(crate) fn add_neighbour(address: &str, peer: u32) {
-    let [a, b, c, d, e, f] = PeerMac::from_index(peer).0;
-    let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
+    let mac = mac_text(PeerMac::from_index(peer).0);
     ip(&format!("neighbour replace {address} lladdr {mac} dev dmvpn0 nud permanent extern_learn"));
 }

@@ -16,7 +16,7 @@ use dmvpn_common::{PeerMac, Tunnel, Underlay, UnderlayState, program_names};
 
 use crate::{
     hub::add_neighbour,
-    namespace::{Namespace, index_of, ip, run},
+    namespace::{Namespace, index_of, ip, mac_text, run},
     programs::{Programs, peer_of},
 };
 
@@ -66,11 +66,10 @@ impl Side {
         // Multicast of IPv6's own would be counted as dropped.
         fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1").unwrap();
         fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
-        let mac = |[a, b, c, d, e, f]: [u8; 6]| format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
-        ip(&format!("link set wan0 address {} up", mac(Self::wan_mac(ours))));
+        ip(&format!("link set wan0 address {} up", mac_text(Self::wan_mac(ours))));
         ip(&format!("address add 192.0.2.{ours}/24 dev wan0"));
         run("ethtool", &format!("-K wan0 {}", plan.offload));
-        ip(&format!("link add dmvpn0 address {} type veth peer name dmvpn0-x", mac(PeerMac::TUNNEL.0)));
+        ip(&format!("link add dmvpn0 address {} type veth peer name dmvpn0-x", mac_text(PeerMac::TUNNEL.0)));
         ip("link set dmvpn0-x up");
         ip("link set dmvpn0 mtu 1472 up");
         ip(&format!("address add 10.0.0.{ours}/24 dev dmvpn0"));
@@ -147,9 +146,9 @@ impl Pair {
     }
 }
 
-/// Bytes that differ from each other, so that a missing or moved piece is seen.
+/// Bytes whose period is odd, so that a missing or moved piece is seen.
 fn content(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at % 251) as u8 ^ (at / 251 % 256) as u8).collect()
+    (0..=250).cycle().take(size).collect()
 }
 
 /// Segments or datagrams with a wrong checksum, in the namespace of the calling thread.

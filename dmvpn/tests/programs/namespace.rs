@@ -59,3 +59,8 @@ pub(crate) fn run(program: &str, arguments: &str) {
 pub(crate) fn index_of(interface: &str) -> u32 {
     nix::net::if_::if_nametoindex(interface).unwrap_or_else(|error| panic!("{interface}: {error}"))
 }
+
+/// A link-layer address as `ip` takes it.
+pub(crate) fn mac_text(address: [u8; 6]) -> String {
+    address.map(|byte| format!("{byte:02x}")).join(":")
+}

@@ -1,22 +1,25 @@
 //! NHRP reaches the kernel, and so the agent's socket, but not at any rate.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::Ipv4Addr,
+    time::{Duration, Instant},
+};
 
-use dmvpn_common::{DropReason, GRE_PROTOCOL_NHRP, PeerState};
+use dmvpn_common::{DropReason, GRE_PROTOCOL_NHRP, Peer, PeerState};
 
 use crate::{
     frames::{Gre, SPOKE_1, STRANGER},
     programs::{Outcome, Programs, Settings, peer, tunnel, xdp},
 };
 
-fn nhrp_from(source: std::net::Ipv4Addr) -> Vec<u8> {
+fn nhrp_from(source: Ipv4Addr) -> Vec<u8> {
     Gre { protocol: GRE_PROTOCOL_NHRP, ..Gre::from(source, vec![0xab; 40]) }.frame()
 }
 
 #[test]
 fn passes_from_anyone_as_it_came() {
     let mut programs = Programs::with_two_spokes();
-    let down = dmvpn_common::Peer { state: PeerState::Down, ..peer(&tunnel(), SPOKE_1, None) };
+    let down = Peer { state: PeerState::Down, ..peer(&tunnel(), SPOKE_1, None) };
     programs.set_peer(1, &down);
     for (what, frame) in [("stranger", nhrp_from(STRANGER)), ("peer that is down", nhrp_from(SPOKE_1))] {
         assert_eq!(programs.receive(&frame), Outcome { action: xdp::PASS, frame: frame.clone() }, "{what}");

@@ -163,6 +163,19 @@ impl Programs {
         DropReason::ALL.into_iter().map(total).filter(|&(_, packets, _)| packets > 0).collect()
     }
 
+    /// What `action` made the programs drop.
+    pub(crate) fn drops_by<T>(&self, action: impl FnOnce() -> T) -> (T, Vec<(DropReason, u64, u64)>) {
+        let before = self.drops();
+        let result = action();
+        let earlier =
+            |reason| before.iter().find(|(of, ..)| *of == reason).copied().unwrap_or((reason, 0, 0));
+        let new = self.drops().into_iter().map(|(reason, packets, bytes)| {
+            let (_, packets_before, bytes_before) = earlier(reason);
+            (reason, packets - packets_before, bytes - bytes_before)
+        });
+        (result, new.filter(|&(_, packets, _)| packets > 0).collect())
+    }
+
     /// What was received from and sent to a peer.
     pub(crate) fn counters(&self, peer: u32) -> PeerCounters {
         let counters: PerCpuArray<_, PeerCounters> = self.map(map_names::PEER_COUNTERS).try_into().unwrap();

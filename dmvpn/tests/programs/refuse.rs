@@ -1,6 +1,6 @@
 //! What the underlay program leaves alone, and what it drops.
 
-use dmvpn_common::{DropReason, PeerState, Tunnel, TunnelFlags};
+use dmvpn_common::{DropReason, Peer, PeerState, Tunnel, TunnelFlags};
 
 use crate::{
     frames::{
@@ -68,6 +68,8 @@ fn leaves_the_slow_path_to_the_kernel() {
 
 #[test]
 fn drops_and_counts_what_it_must_not_accept() {
+    let mut programs = Programs::with_two_spokes();
+    programs.set_peer(2, &Peer { state: PeerState::Down, ..peer(&tunnel(), SPOKE_2, None) });
     let cut = |gre: Gre, bytes: usize| gre.frame()[..bytes].to_vec();
     let inner_with = |change: &dyn Fn(Ip) -> Ip| {
         let inner = change(Ip::between([192, 168, 1, 1], [192, 168, 2, 1], 100));
@@ -122,14 +124,11 @@ fn drops_and_counts_what_it_must_not_accept() {
             DropReason::Congestion,
         ),
     ] {
-        let mut programs = Programs::with_two_spokes();
-        let mut down = peer(&tunnel(), SPOKE_2, None);
-        down.state = PeerState::Down;
-        programs.set_peer(2, &down);
-        assert_eq!(programs.receive(&frame), Outcome { action: xdp::DROP, frame: frame.clone() }, "{what}");
-        assert_eq!(programs.drops(), [(reason, 1, frame.len() as u64)], "{what}");
-        assert_eq!(programs.counters(1).received_packets, 0, "{what}");
+        let (outcome, drops) = programs.drops_by(|| programs.receive(&frame));
+        assert_eq!(outcome, Outcome { action: xdp::DROP, frame: frame.clone() }, "{what}");
+        assert_eq!(drops, [(reason, 1, frame.len() as u64)], "{what}");
     }
+    assert_eq!(programs.counters(1).received_packets, 0);
 }
 
 #[test]
@@ -178,7 +177,7 @@ fn ignores_reserved_bits_that_have_to_be_ignored() {
 fn counts_what_only_a_defect_of_the_agent_causes() {
     let mut programs = Programs::with_two_spokes();
     // Known by its address, but the slot is free.
-    programs.set_peer(1, &dmvpn_common::Peer { state: PeerState::Free, ..peer(&tunnel(), SPOKE_1, None) });
+    programs.set_peer(1, &Peer { state: PeerState::Free, ..peer(&tunnel(), SPOKE_1, None) });
     assert_eq!(programs.receive(&data().frame()).action, xdp::DROP);
     assert_eq!(programs.drops()[0].0, DropReason::MapInconsistent);
 }

@@ -17,8 +17,8 @@ struct Bounds {
 }
 
 const BOUNDS: [Bounds; 2] = [
-    Bounds { program: program_names::XDP_UNDERLAY, instructions: 900, verified: 6000, stack: 400 },
-    Bounds { program: program_names::TC_TUNNEL, instructions: 500, verified: 2000, stack: 400 },
+    Bounds { program: program_names::XDP_UNDERLAY, instructions: 1200, verified: 4000, stack: 320 },
+    Bounds { program: program_names::TC_TUNNEL, instructions: 700, verified: 1500, stack: 320 },
 ];
 
 #[test]

@@ -7,7 +7,7 @@ use dmvpn_common::{DropReason, Peer, PeerMac, PeerState, Tunnel, Underlay, Under
 use crate::{
     frames::{ETHERTYPE_IPV4, Gre, Ip, SPOKE_1, SPOKE_2, ethernet},
     hub::{Hub, add_neighbour},
-    namespace::{in_namespace, index_of, ip},
+    namespace::{in_namespace, index_of, ip, mac_text},
     programs::{Outcome, Programs, Settings, next_hop, peer, xdp},
 };
 
@@ -133,8 +133,8 @@ fn leaves_what_it_cannot_finish_to_the_kernel() {
         ip("route add default via 10.0.0.12");
         add_neighbour("10.0.0.14", 4);
         // On an ordinary interface, an address that looks like one of ours means nothing.
-        let [.., a, b] = PeerMac::from_index(2).0;
-        ip(&format!("neighbour add 172.16.0.8 lladdr 02:d4:00:00:{a:02x}:{b:02x} dev lan0 nud permanent"));
+        let look_alike = mac_text(PeerMac::from_index(2).0);
+        ip(&format!("neighbour add 172.16.0.8 lladdr {look_alike} dev lan0 nud permanent"));
         hub.programs.set_peer(3, &Peer { mtu: 1400, ..peer(&hub.tunnel, SPOKE_2, None) });
         add_neighbour("10.0.0.13", 3);
 

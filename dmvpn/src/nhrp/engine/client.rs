@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{
     EventKind, Fault, MulticastServers, Nhs, NhsState, Time,
     cache::{Kind, Offer},
-    peers::User,
+    servers::ServerId,
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -17,6 +17,7 @@ pub(super) const UNANSWERED: u32 = 3;
 /// A next hop server as we see it.
 #[derive(Debug)]
 pub(super) struct Server {
+    pub(super) id: ServerId,
     pub(super) config: Nhs,
     /// Its protocol address, configured or learnt.
     pub(super) protocol: Option<IpAddr>,
@@ -43,12 +44,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(config: Nhs) -> Self {
+    pub(super) const fn new(id: ServerId, config: Nhs, now: Time) -> Self {
         Self {
+            id,
             protocol: config.protocol,
             config,
             state: NhsState::Standby,
-            since: Time::default(),
+            since: now,
             waiting: false,
             unanswered: 0,
             next: None,
@@ -84,24 +86,6 @@ fn patience(unanswered: u32) -> Duration {
 }
 
 impl Tunnel {
-    /// Installs what is known of the servers and begins to register. A server with a configured address is a
-    /// neighbour from the start, like a static map: a routing protocol may talk to it before it answered us.
-    pub(super) fn start_servers(&mut self, cx: &mut Context<'_>) {
-        for index in 0..self.servers.len() {
-            let server = &mut self.servers[index];
-            server.since = cx.now;
-            let nbma = server.config.nbma;
-            self.peers.hold(nbma, User::Server(index), cx.now, cx.out);
-            if self.config.multicast.servers == MulticastServers::All {
-                self.peers.start_copies(nbma, cx.out);
-            }
-            if let Some(protocol) = self.servers[index].protocol {
-                self.install(cx, protocol, Offer::new(Kind::Nhs, nbma, None));
-            }
-        }
-        self.choose_servers(cx);
-    }
-
     /// Changes a server's state and what follows from it.
     pub(super) fn set_server_state(&mut self, cx: &mut Context<'_>, index: usize, state: NhsState) {
         let server = &mut self.servers[index];
@@ -137,7 +121,7 @@ impl Tunnel {
     }
 
     /// Points the traffic that goes by a server to the server that is best now.
-    fn move_relays(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn move_relays(&mut self, cx: &mut Context<'_>) {
         let Some(nbma) = self.relay(None) else { return };
         let stale =
             |binding: &super::cache::Binding| binding.offer.kind == Kind::Relay && binding.offer.nbma != nbma;
@@ -214,15 +198,16 @@ impl Tunnel {
     pub(super) fn plan_registration(&mut self, cx: &Context<'_>, index: usize, wait: Duration) {
         let at = cx.now + wait;
         self.servers[index].next = Some(at);
-        self.timers.set(Subject::Server(index), at);
+        self.timers.set(Subject::Server(self.servers[index].id), at);
     }
 
     /// The timer of a server fired: renew the registration, or give up waiting for the reply.
-    pub(super) fn server_due(&mut self, cx: &mut Context<'_>, index: usize) {
+    pub(super) fn server_due(&mut self, cx: &mut Context<'_>, id: ServerId) {
+        let Some(index) = self.servers.iter().position(|server| server.id == id) else { return };
         let server = &self.servers[index];
         match server.next {
             Some(at) if at <= cx.now => {}
-            Some(at) => return self.timers.set(Subject::Server(index), at),
+            Some(at) => return self.timers.set(Subject::Server(id), at),
             None => return,
         }
         let unanswered = server.unanswered;

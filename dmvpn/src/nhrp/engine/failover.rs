@@ -63,13 +63,14 @@ impl Tunnel {
         }
     }
 
-    fn release_server(&mut self, cx: &mut Context<'_>, index: usize) {
+    /// Gives a server up: it is told, and asked no more.
+    pub(super) fn release_server(&mut self, cx: &mut Context<'_>, index: usize) {
         if self.servers[index].state == NhsState::Up {
             self.purge_own_registration(cx, index);
             self.report(cx, EventKind::NhsReleased { nbma: self.servers[index].config.nbma });
         }
         self.servers[index].stand_by();
-        self.timers.clear(Subject::Server(index));
+        self.timers.clear(Subject::Server(self.servers[index].id));
         self.set_server_state(cx, index, NhsState::Standby);
     }
 }

@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Add, time::Duration};
 
 use ipnet::IpNet;
 
-use super::Event;
+use super::{Event, Nhs};
 
 /// Time as the engine knows it: since an arbitrary start, never backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +60,13 @@ pub enum Input<'a> {
     },
     /// The deadline passed (or not: it is harmless to say so).
     Timer,
+    /// The next hop servers are these from now on: a host name has other addresses. Those that stay are not disturbed.
+    Servers {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// All of its servers, in the operator's order.
+        servers: &'a [Nhs],
+    },
     /// The tunnel source has another address.
     LocalNbma {
         /// Which tunnel.

@@ -7,7 +7,7 @@
 //! | file | behaviour |
 //! |---|---|
 //! | `receive` | what happens to a packet, from its bytes to the file that acts on it |
-//! | `client`, `failover` | registration with next hop servers, and with which of them |
+//! | `client`, `servers`, `failover` | registration with next hop servers: how, the list of them, which of the list |
 //! | `link_local` | the same for an IPv6 link-local address |
 //! | `server` | registration of clients |
 //! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
@@ -40,6 +40,7 @@ mod requesters;
 mod resolution;
 mod routes;
 mod server;
+mod servers;
 mod shortcut;
 mod timers;
 mod transit;
@@ -122,6 +123,11 @@ impl Engine {
                 }
             }
             Input::Timer => {}
+            Input::Servers { tunnel, servers } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.set_servers(&mut cx, servers);
+                }
+            }
             Input::LocalNbma { tunnel, nbma } => {
                 if let Some(tunnel) = tunnels.get_mut(&tunnel) {
                     tunnel.local_nbma(&mut cx, nbma);

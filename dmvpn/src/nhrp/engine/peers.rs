@@ -4,15 +4,15 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Action, Time, TunnelId, limits::Bucket, ordered_map::OrderedMap};
+use super::{Action, Time, TunnelId, limits::Bucket, ordered_map::OrderedMap, servers::ServerId};
 
 /// What makes an NBMA address a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum User {
     /// A neighbour entry for this protocol address leads there.
     Neighbour(IpAddr),
-    /// A next hop server of ours, by its number.
-    Server(usize),
+    /// A next hop server of ours.
+    Server(ServerId),
     /// We told this protocol address that the prefix is here, so it may send for it.
     Requester(IpNet, IpAddr),
     /// It gets copies of multicast packets because the configuration says so.

@@ -237,8 +237,8 @@ impl Tunnel {
                 self.forget_requester(cx, prefix, requester);
             }
         }
-        for index in 0..self.servers.len() {
-            self.peers.release(self.servers[index].config.nbma, User::Server(index), cx.out);
+        for server in &self.servers {
+            self.peers.release(server.config.nbma, User::Server(server.id), cx.out);
         }
         for nbma in self.config.multicast.fixed.clone() {
             self.peers.release(nbma, User::Multicast, cx.out);

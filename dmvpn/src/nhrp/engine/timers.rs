@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Time, ordered_map::OrderedMap};
+use super::{Time, ordered_map::OrderedMap, servers::ServerId};
 
 /// What a timer is about. At one moment they fire in this order: routes go before the next hops they use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub(super) enum Subject {
     /// A pending resolution.
     Resolution(IpAddr),
     /// A next hop server.
-    Server(usize),
+    Server(ServerId),
     /// The choice of servers.
     Servers,
     /// A Purge Request that waits for its reply.
@@ -95,25 +95,25 @@ mod tests {
     #[test]
     fn fires_in_order_of_time_then_of_subject() {
         let mut timers = Timers::default();
-        timers.set(Subject::Server(0), at(5));
+        timers.set(Subject::Server(ServerId(0)), at(5));
         timers.set(Subject::Shortcut("10.0.0.0/8".parse().unwrap()), at(5));
-        timers.set(Subject::Server(1), at(3));
+        timers.set(Subject::Server(ServerId(1)), at(3));
         assert_eq!(timers.next(), Some(at(3)));
         assert_eq!(timers.pop(at(2)), None);
-        assert_eq!(timers.pop(at(9)), Some(Subject::Server(1)));
+        assert_eq!(timers.pop(at(9)), Some(Subject::Server(ServerId(1))));
         assert!(matches!(timers.pop(at(9)), Some(Subject::Shortcut(_))));
-        assert_eq!(timers.pop(at(9)), Some(Subject::Server(0)));
+        assert_eq!(timers.pop(at(9)), Some(Subject::Server(ServerId(0))));
         assert_eq!(timers.pop(at(9)), None);
     }
 
     #[test]
     fn putting_off_fires_early_and_bringing_forward_fires_once() {
         let mut timers = Timers::default();
-        timers.set(Subject::Server(0), at(5));
-        timers.set(Subject::Server(0), at(8));
+        timers.set(Subject::Server(ServerId(0)), at(5));
+        timers.set(Subject::Server(ServerId(0)), at(8));
         assert_eq!(timers.next(), Some(at(5)));
-        timers.set(Subject::Server(0), at(2));
-        assert_eq!(timers.pop(at(10)), Some(Subject::Server(0)));
+        timers.set(Subject::Server(ServerId(0)), at(2));
+        assert_eq!(timers.pop(at(10)), Some(Subject::Server(ServerId(0))));
         assert_eq!(timers.pop(at(10)), None);
     }
 

@@ -60,11 +60,10 @@ pub(super) struct Tunnel {
 impl Tunnel {
     pub(super) fn new(config: TunnelConfig, seed: u64) -> Self {
         let mut random = Random::new(seed ^ (u64::from(config.id.0) << 32));
-        let servers = config.nhs.iter().cloned().map(Server::new).collect();
         Self {
             cache: OrderedMap::new(),
             peers: Peers::new(config.id),
-            servers,
+            servers: Vec::new(),
             resolutions: Resolutions::default(),
             negatives: OrderedMap::new(),
             shortcuts: Shortcuts::default(),
@@ -103,7 +102,7 @@ impl Tunnel {
             self.peers.hold(nbma, User::Multicast, cx.now, cx.out);
             self.peers.start_copies(nbma, cx.out);
         }
-        self.start_servers(cx);
+        self.set_servers(cx, &self.config.nhs.clone());
     }
 
     /// Does what is due.
@@ -116,7 +115,7 @@ impl Tunnel {
                 Subject::Binding(protocol) => self.binding_due(cx, protocol),
                 Subject::Negative(address) => self.negative_due(cx, address),
                 Subject::Resolution(destination) => self.resolution_due(cx, destination),
-                Subject::Server(index) => self.server_due(cx, index),
+                Subject::Server(id) => self.server_due(cx, id),
                 Subject::Servers => self.choose_servers(cx),
                 Subject::Purge(id) => self.purge_due(cx, id),
             }

@@ -7,4 +7,5 @@ mod ipv6;
 mod registration;
 mod resolution;
 mod scale;
+mod servers;
 mod shortcut;

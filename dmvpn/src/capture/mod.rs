@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod filter;
 mod find;
 mod gre;
 mod input;
@@ -12,6 +13,7 @@ mod link;
 mod pcap;
 mod pcapng;
 mod record;
+mod recorder;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -23,6 +25,7 @@ pub use find::{Envelope, Found, NotNhrp, find};
 pub use gre::{Gre, GreChecksum, GreFault};
 pub use link::LinkType;
 pub use record::{Record, RecordRow, SCHEMA_VERSION, Verdict};
+pub use recorder::{RecordError, Recorder};
 pub use time::Time;
 pub use writer::PcapWriter;
 

@@ -144,7 +144,7 @@ impl<W: Write> Report<W> {
 }
 
 /// A number and its noun.
-fn count(number: u64, noun: &str) -> String {
+pub(super) fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -1,5 +1,6 @@
 //! The `dmvpn` command: its arguments, its output, its exit status.
 
+mod capture;
 mod check;
 mod decode;
 mod log;
@@ -33,6 +34,7 @@ enum Command {
     Check(check::CheckArguments),
     Show(show::ShowArguments),
     Decode(decode::DecodeArguments),
+    Capture(capture::CaptureArguments),
 }
 
 /// Does what the arguments of the process say. Errors go to standard error.
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::check(&arguments),
         Command::Show(arguments) => show::show(&arguments),
         Command::Decode(arguments) => decode::decode(&arguments),
+        Command::Capture(arguments) => capture::capture(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -84,6 +87,9 @@ mod tests {
             "dmvpn show counters --all --json",
             "dmvpn decode capture.pcapng",
             "dmvpn decode --json --verify -",
+            "dmvpn capture",
+            "dmvpn capture --interface eth0 --interface eth1 -w nhrp.pcap --count 5",
+            "dmvpn capture --tunnel dmvpn0 --socket /run/a.sock",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -98,6 +104,9 @@ mod tests {
             ("dmvpn run --config a --bpf-log loud", ErrorKind::InvalidValue),
             ("dmvpn check", ErrorKind::MissingRequiredArgument),
             ("dmvpn show peers --all", ErrorKind::UnknownArgument),
+            ("dmvpn decode", ErrorKind::MissingRequiredArgument),
+            ("dmvpn capture --interface eth0 --tunnel dmvpn0", ErrorKind::ArgumentConflict),
+            ("dmvpn capture --count 0", ErrorKind::ValueValidation),
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");

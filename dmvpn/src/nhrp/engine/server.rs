@@ -155,9 +155,10 @@ impl Tunnel {
             request_id,
             ..Offer::new(Kind::Registered, origin.nbma, Some(holding))
         };
-        let mut known = false;
+        let (mut known, mut was_registered) = (false, false);
         if let Some(binding) = self.cache.get(&protocol) {
-            known = binding.offer.kind == Kind::Registered && binding.offer.nbma == origin.nbma;
+            was_registered = binding.offer.kind == Kind::Registered;
+            known = was_registered && binding.offer.nbma == origin.nbma;
             let moves = binding.offer.nbma != origin.nbma;
             if moves && binding.offer.kind == Kind::Registered && binding.offer.unique {
                 let holder = binding.offer.nbma;
@@ -175,8 +176,6 @@ impl Tunnel {
             self.table_full(cx, Table::RegistrationsOfNbma);
             return CieCode::NO_RESOURCES;
         }
-        let was_registered =
-            self.cache.get(&protocol).is_some_and(|binding| binding.offer.kind == Kind::Registered);
         match self.install(cx, protocol, offer) {
             Installed::Full => return CieCode::NO_RESOURCES,
             Installed::Moved { from } => {

@@ -105,7 +105,12 @@ impl Chaos {
                 self.bench.cut.insert((ip(from), ip(to)));
             }
             6..=7 => self.bench.cut.clear(),
-            8 => self.bench.input(name, Input::RoutesChanged),
+            8 => {
+                let all = [nhs("10.0.0.100", HUB), nhs("dynamic", HUB), nhs("10.0.0.200", "192.0.2.200")];
+                let from = usize::try_from(self.choose(3)).unwrap();
+                let servers = &all[from..];
+                self.bench.input(SPOKES[spoke].0, Input::Servers { tunnel: TUNNEL, servers });
+            }
             9 => self.bench.input(name, Input::PeerDown { tunnel: TUNNEL, nbma: ip(SPOKES[spoke].2) }),
             10 => {
                 let kernel = self.bench.kernel(name);

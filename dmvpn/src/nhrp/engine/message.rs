@@ -6,9 +6,7 @@ use super::{
     Action, Fault,
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{
-    Authentication, Body, Cie, ErrorCode, ErrorIndication, ExtensionKind, Flags, IpFamily, Packet, Value,
-};
+use crate::nhrp::wire::{Authentication, Body, Cie, ExtensionKind, Flags, IpFamily, Packet, Value};
 
 /// Whether an address is good on the link only: no route leads to it.
 pub(super) const fn is_link_local(address: IpAddr) -> bool {
@@ -81,7 +79,7 @@ impl Tunnel {
         self.send_as_is(cx, to, &packet);
     }
 
-    fn send_as_is(&mut self, cx: &mut Context<'_>, to: IpAddr, packet: &Packet) {
+    pub(super) fn send_as_is(&mut self, cx: &mut Context<'_>, to: IpAddr, packet: &Packet) {
         let mut bytes = Vec::with_capacity(160);
         if packet.encode(&mut bytes).is_err() {
             self.counters.count(Fault::Encode);
@@ -89,34 +87,5 @@ impl Tunnel {
         }
         self.counters.count_sent(packet.kind());
         cx.out.push(Action::Send { tunnel: self.config.id, to, bytes });
-    }
-
-    /// Answers a packet with an Error Indication: never one about an error, few a second (RFC 2332 5.2.7).
-    pub(super) fn send_error(&mut self, cx: &mut Context<'_>, to: IpAddr, about: &Packet, code: ErrorCode) {
-        /// Longest offending packet to send back; more does not help to find the fault.
-        const LONGEST: usize = 512;
-
-        let Some(destination) = about.source_protocol else { return };
-        if matches!(about.body, Body::ErrorIndication(_)) {
-            return;
-        }
-        if !self.errors.take(cx.now, 10, 20) {
-            self.counters.count(Fault::ErrorSuppressed);
-            return;
-        }
-        let mut bytes = Vec::new();
-        if about.encode(&mut bytes).is_err() {
-            self.counters.count(Fault::Encode);
-            return;
-        }
-        bytes.truncate(LONGEST);
-        let body = Body::ErrorIndication(ErrorIndication::new(code, 0, &bytes));
-        let packet = Packet::new(self.config.nbma, self.address(), destination, body);
-        if code == ErrorCode::AUTHENTICATION_FAILURE {
-            // Whoever does not know the password is not told it.
-            self.send_as_is(cx, to, &packet);
-        } else {
-            self.send(cx, to, packet);
-        }
     }
 }

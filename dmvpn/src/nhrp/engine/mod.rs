@@ -13,6 +13,7 @@
 //! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
 //! | `answer`, `requesters` | requests of others: what we answer, and whom we answered |
 //! | `transit` | packets for others |
+//! | `errors` | Error Indications |
 //! | `redirect` | Traffic Indications |
 //! | `purge`, `routes` | taking back what is no longer true |
 //! | `adopt` | taking over from an earlier agent |
@@ -24,6 +25,7 @@ mod cache;
 mod client;
 mod config;
 mod counters;
+mod errors;
 mod event;
 mod failover;
 mod io;

@@ -11,7 +11,7 @@ use super::{
     transit::{Way, station, towards, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{Body, ErrorCode, ErrorIndication, IpFamily, Packet, PacketKind};
+use crate::nhrp::wire::{Body, ErrorCode, IpFamily, Packet, PacketKind};
 
 /// A packet arrived on a tunnel.
 pub(super) fn packet(
@@ -117,9 +117,13 @@ impl Tunnel {
         if !self.has_token(cx, source) {
             return None;
         }
-        let Ok(packet) = Packet::decode(bytes) else {
-            self.counters.count(Fault::Malformed);
-            return None;
+        let packet = match Packet::decode(bytes) {
+            Ok(packet) => packet,
+            Err(error) => {
+                self.counters.count(Fault::Malformed);
+                self.send_decode_error(cx, source, bytes, error);
+                return None;
+            }
         };
         self.counters.count_received(packet.kind());
         let family = IpFamily::of(self.address());
@@ -203,24 +207,4 @@ impl Tunnel {
             Body::TrafficIndication(_) => {}
         }
     }
-
-    /// A peer found fault with a packet of ours. If it was a Resolution Request, that has failed.
-    fn error_indication(&mut self, cx: &mut Context<'_>, source: IpAddr, error: &ErrorIndication) {
-        self.counters.count(Fault::ErrorReceived);
-        self.report_bounded(cx, EventKind::ErrorReceived { source, code: error.code });
-        if let Some(id) = resolution_id(&error.packet)
-            && self.peers.contains(source)
-        {
-            self.resolution_error(cx, id);
-        }
-    }
-}
-
-/// Request id of the Resolution Request an error is about, which may have been cut.
-fn resolution_id(head: &[u8]) -> Option<u32> {
-    const KIND: usize = 17;
-    const REQUEST_ID: std::ops::Range<usize> = 24..28;
-
-    let id = u32::from_be_bytes(head.get(REQUEST_ID)?.try_into().ok()?);
-    (head[KIND] == PacketKind::ResolutionRequest as u8).then_some(id)
 }

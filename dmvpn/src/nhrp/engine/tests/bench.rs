@@ -501,3 +501,15 @@ pub(super) fn cloud(change: impl Fn(&'static str, &mut TunnelConfig)) -> Bench {
     }
     bench
 }
+
+/// Makes the checksum right again, so that what is wrong is found behind it.
+pub(super) fn fix_checksum(bytes: &mut [u8]) {
+    bytes[12..14].fill(0);
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xFFFF {
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    }
+    let sum = !u16::try_from(sum).unwrap();
+    bytes[12..14].copy_from_slice(&sum.to_be_bytes());
+}

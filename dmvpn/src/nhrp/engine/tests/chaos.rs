@@ -228,18 +228,6 @@ fn bytes_of_any_kind_do_no_harm() {
     }
 }
 
-/// Makes the checksum right again, so that what is wrong is found behind it.
-fn fix_checksum(bytes: &mut [u8]) {
-    bytes[12..14].fill(0);
-    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
-    let mut sum: u32 = words.sum();
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    }
-    let sum = !u16::try_from(sum).unwrap();
-    bytes[12..14].copy_from_slice(&sum.to_be_bytes());
-}
-
 #[test]
 fn inputs_outside_of_its_life_are_ignored() {
     let kernel = Kernel::default();

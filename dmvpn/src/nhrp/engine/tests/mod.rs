@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod failover;
+mod frr;
 mod ipv6;
 mod registration;
 mod resolution;

@@ -576,3 +576,50 @@ fn tables_say_how_full_they_are() {
     assert_eq!((entries("cache"), entries("peers"), entries("shortcuts")), (Some(2), Some(2), Some(0)));
     assert!(tables.iter().all(|table| table.entries <= table.bound && table.bound > 0));
 }
+
+#[test]
+fn a_malformed_packet_is_answered_with_the_place_of_its_fault() {
+    let mut bench = cloud(|_, config| config.authentication = Some(Secret::new("secret")));
+    bench.run(seconds(1));
+    let mut bytes = Vec::new();
+    bench.seen(PacketKind::RegistrationRequest)[0].packet.encode(&mut bytes).unwrap();
+    // The last extension before End, NAT address, gets a type bit that must be zero.
+    let place = bytes.len() - 4 - 24;
+    assert_eq!(bytes[place..place + 2], [0, 9]);
+    bytes[place] |= 0x40;
+    fix_checksum(&mut bytes);
+    for (source, password) in [(A, true), ("192.0.2.66", false)] {
+        bench.input("hub", Input::Packet { tunnel: TUNNEL, source: ip(source), bytes: &bytes });
+        let answer = bench.wire.last().unwrap();
+        assert_eq!((answer.to, answer.packet.destination_protocol), (ip(source), Some(ip("10.0.0.1"))));
+        // Only peers have shown that they know the password.
+        assert_eq!(answer.packet.authentication().is_some(), password);
+        let Body::ErrorIndication(error) = &answer.packet.body else { panic!("{answer:?}") };
+        assert_eq!(error.code, ErrorCode::INVALID_EXTENSION);
+        assert_eq!(usize::from(error.offset), place);
+        assert_eq!(error.packet[..], bytes[..]);
+    }
+    // Nothing is believed of a packet with a wrong checksum, and there is no error about an error.
+    let sent = bench.wire.len();
+    bytes[13] ^= 1;
+    bench.input("hub", Input::Packet { tunnel: TUNNEL, source: ip(A), bytes: &bytes });
+    bytes[17] = PacketKind::ErrorIndication as u8;
+    fix_checksum(&mut bytes);
+    bench.input("hub", Input::Packet { tunnel: TUNNEL, source: ip(A), bytes: &bytes });
+    assert_eq!(bench.wire.len(), sent);
+    assert_eq!(bench.fault("hub", Fault::Malformed), 4);
+}
+
+#[test]
+fn errors_are_few_however_many_reasons_there_are() {
+    let mut bench = cloud(|_, config| config.authentication = Some(Secret::new("secret")));
+    let mut request = bench.seen(PacketKind::RegistrationRequest)[0].packet.clone();
+    request.extensions.as_mut().unwrap().remove(ExtensionKind::AUTHENTICATION);
+    for _ in 0..100 {
+        bench.inject("hub", "192.0.2.66", &request);
+    }
+    assert_eq!(bench.seen(PacketKind::ErrorIndication).len(), 20);
+    assert_eq!(bench.fault("hub", Fault::ErrorSuppressed), 80);
+    let reports = bench.node("hub").events.len();
+    assert_eq!((reports, bench.node("hub").engine.counters(TUNNEL).unwrap().events_suppressed), (10, 90));
+}

@@ -52,7 +52,12 @@ pub struct Failure {
 impl Agent {
     /// Starts the agent of `node`, waits until it answers. What an earlier agent of the node left is adopted.
     pub fn start(node: &Node, config: &Config) -> Result<Self> {
-        let mut agent = Self::spawn(node, config, |program| Command::new(program))?;
+        Self::start_by(node, config, |program| Command::new(program))
+    }
+
+    /// The same with `wrap` making the command.
+    pub fn start_by(node: &Node, config: &Config, wrap: impl Fn(&Path) -> Command + Sync) -> Result<Self> {
+        let mut agent = Self::spawn(node, config, wrap)?;
         let ready = poll::until(&format!("an answer of the agent on {}", node.name), START, || {
             if let Some(status) = agent.child.try_wait().context("looking after the agent")? {
                 return Ok(Some(Err(status)));

@@ -17,8 +17,8 @@ pub struct Config {
     pub pin_directory: PathBuf,
     /// Our protocol address, with the length of the tunnel's subnet.
     pub address: Ipv4Net,
-    /// Our NBMA address.
-    pub source: Ipv4Addr,
+    /// Our NBMA address, or the name of the interface that has it.
+    pub source: String,
     /// GRE key.
     pub key: Option<u32>,
     /// Cisco's phase, 1 to 3.
@@ -35,6 +35,8 @@ pub struct Config {
     pub nhs: Option<(Ipv4Addr, Ipv4Addr)>,
     /// Routes over the tunnel: destination and next hop.
     pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    /// Further lines of the tunnel, as YAML that begins in the first column.
+    pub more: String,
 }
 
 /// Name of the tunnel interface in every lab.
@@ -65,6 +67,9 @@ impl fmt::Display for Config {
         for (prefix, via) in &self.routes {
             write!(routes, "\n      - prefix: {prefix}\n        via: {via}")?;
         }
-        if routes.is_empty() { Ok(()) } else { writeln!(f, "    routes:{routes}") }
+        if !routes.is_empty() {
+            writeln!(f, "    routes:{routes}")?;
+        }
+        self.more.lines().try_for_each(|line| writeln!(f, "    {line}"))
     }
 }

@@ -259,7 +259,7 @@ impl Lab {
             control_socket: node.files.join(format!("{}.sock", node.name)),
             pin_directory: node.pins.clone(),
             address: network(node.address, length),
-            source: node.nbma,
+            source: node.nbma.to_string(),
             key: plan.key,
             phase: plan.phase,
             authentication: plan.authentication.map(str::to_owned),
@@ -268,6 +268,7 @@ impl Lab {
             xdp: plan.xdp,
             nhs: (!is_hub).then_some((self.hub.address, self.hub.nbma)),
             routes: self.routes(node, is_hub),
+            more: String::new(),
         }
     }
 

@@ -5,6 +5,7 @@
 //!   ring buffer ----+--> Input -> engine -> Action --> data path (pinned maps)
 //!   deadlines ------+                       +--> netlink (neighbours, routes)
 //!   kernel changes -+--> ways to peers
+//!   host names ------> servers
 //!   control socket ----> report
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod actions;
 mod adopt;
 mod environment;
+mod names;
 mod plan;
 mod report;
 mod settings;
@@ -34,6 +36,7 @@ use tracing::{info, warn};
 
 use self::{
     environment::Kernel,
+    names::Names,
     signals::Signals,
     socket::{MAX_PACKET, NhrpSocket},
     tunnels::{Tunnel, Tunnels},
@@ -63,6 +66,7 @@ struct Agent {
     started: Instant,
     engine: Engine,
     tunnels: Tunnels,
+    names: Names,
     data_path: DataPath,
     netlink: Netlink,
     lookup: Lookup,
@@ -99,7 +103,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
             warn!(%error, "cannot read the log of the eBPF programs any more");
         });
     }
-    agent.serve(control, &mut monitor, &mut signals).await?;
+    let names = names::look_up(&config);
+    agent.serve(control, names, &mut monitor, &mut signals).await?;
     info!("saying good-bye and removing everything");
     agent.input(Input::Shutdown).await;
     agent.dismantle().await;
@@ -111,6 +116,7 @@ impl Agent {
     async fn serve(
         &mut self,
         control: ControlServer,
+        mut names: mpsc::Receiver<names::Answer>,
         monitor: &mut Monitor,
         signals: &mut Signals,
     ) -> Result<()> {
@@ -143,6 +149,7 @@ impl Agent {
                         reconnect_at.get_or_insert(time::Instant::now() + SETTLE_TIME);
                     }
                 }
+                Some(answer) = names.recv() => self.take_in_answer(answer).await,
                 Some(call) = calls.recv() => self.report(call),
                 () = at(deadline) => self.input(Input::Timer).await,
                 () = at(reconnect_at) => {

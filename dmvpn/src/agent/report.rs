@@ -131,13 +131,32 @@ impl Agent {
     }
 
     fn servers_of(&self, tunnel: &Tunnel) -> Vec<NhsRow> {
+        let config = &tunnel.plan.config;
+        let nowhere = self.names.without_address(config, tunnel.plan.source.into()).map(|nhs| NhsRow {
+            interface: tunnel.name().to_owned(),
+            protocol: nhs.address.fixed(),
+            dynamic: nhs.address.fixed().is_none(),
+            nbma: None,
+            name: nhs.nbma.name().map(str::to_owned),
+            state: NhsState::Expecting,
+            since_seconds: self.now().0.as_secs(),
+            priority: nhs.priority,
+            cluster: nhs.cluster,
+            public: None,
+            requests_sent: 0,
+            requests_failed: 0,
+            replies_received: 0,
+            last_reply_seconds: None,
+            next_request_seconds: None,
+        });
         self.engine
             .servers(tunnel.id, self.now())
             .map(|view| NhsRow {
                 interface: tunnel.name().to_owned(),
                 protocol: view.protocol,
                 dynamic: view.dynamic,
-                nbma: view.nbma,
+                nbma: Some(view.nbma),
+                name: self.names.name_of(config, view.nbma).map(str::to_owned),
                 state: match view.state {
                     engine::NhsState::Standby => NhsState::Waiting,
                     engine::NhsState::Probing => NhsState::Expecting,
@@ -153,6 +172,7 @@ impl Agent {
                 last_reply_seconds: view.last_reply.map(|age| age.as_secs()),
                 next_request_seconds: view.next_request.map(|left| left.as_secs()),
             })
+            .chain(nowhere)
             .collect()
     }
 

@@ -2,24 +2,18 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::plan::Plan;
+use super::{names::Names, plan::Plan};
 use crate::{
     config::{self, Config, Phase, RunOptions},
     datapath::Options,
     nhrp::engine::{
-        Failover, Limits, Multicast, MulticastServers, Nhs, Policy, StaticMap, TunnelConfig, TunnelId,
+        Failover, Limits, Multicast, MulticastServers, Policy, StaticMap, TunnelConfig, TunnelId,
     },
 };
 
 /// What the engine is told of a tunnel.
-pub(super) fn engine(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig {
+pub(super) fn engine(id: TunnelId, plan: &Plan, names: &Names, max_peers: u32) -> TunnelConfig {
     let config = &plan.config;
-    let nhs = config.nhs.iter().map(|nhs| Nhs {
-        protocol: nhs.address.fixed(),
-        nbma: nhs.nbma,
-        priority: nhs.priority,
-        cluster: nhs.cluster,
-    });
     let maps = config.maps.iter().map(|map| StaticMap { protocol: map.address, nbma: map.nbma });
     let connections = |cluster: &config::NhsCluster| (cluster.cluster, cluster.max_connections.into());
     TunnelConfig {
@@ -33,7 +27,7 @@ pub(super) fn engine(id: TunnelId, plan: &Plan, max_peers: u32) -> TunnelConfig 
         registration_interval: Some(config.registration_interval),
         authentication: config.authentication.clone(),
         unique: config.unique,
-        nhs: nhs.collect(),
+        nhs: names.servers(config, plan.source.into()),
         static_maps: maps.collect(),
         resolve: config.phase != Phase::One,
         redirect: config.redirect,
@@ -99,7 +93,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::netlink::interfaces::Interface;
+    use crate::{netlink::interfaces::Interface, nhrp::engine::Nhs};
 
     fn config(tunnels: &str) -> Config {
         Config::parse(format!("max-peers: 100\ntunnels:\n{tunnels}").as_bytes()).unwrap()
@@ -142,7 +136,7 @@ mod tests {
     limits: {registrations-per-nbma: 1, packets-per-source: 7}
 ",
         );
-        let engine = engine(TunnelId(1), &plan(&config), config.max_peers);
+        let engine = engine(TunnelId(1), &plan(&config), &Names::default(), config.max_peers);
         let nhs = Nhs { protocol: None, nbma: [203, 0, 113, 2].into(), priority: 3, cluster: 4 };
         assert_eq!(engine.nhs, [nhs]);
         let failover =

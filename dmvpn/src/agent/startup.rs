@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 use anyhow::{Context, Result};
 use tracing::{info, warn};
 
-use super::{Agent, Tunnels, plan::Plan, settings, socket::NhrpSocket, tunnels::Tunnel};
+use super::{Agent, Tunnels, names::Names, plan::Plan, settings, socket::NhrpSocket, tunnels::Tunnel};
 use crate::{
     config::{Accept, Config, RunOptions},
     datapath::{DataPath, TcMode, TunnelParameters, remove_all_pins},
@@ -51,6 +51,7 @@ impl Agent {
             lookup: Lookup::open()?,
             engine: Engine::new(Vec::new(), 0),
             tunnels: Tunnels::default(),
+            names: Names::default(),
             actions: Vec::new(),
             pin_directory: config.pin_directory.clone(),
             netlink,
@@ -102,7 +103,7 @@ impl Agent {
         let tc = self.data_path.attach_tc(&config.name, TcMode::Tcx)?;
         info!(tunnel = config.name, hook = tc.mode.name(), kept = tc.kept, "TC attached");
         let (underlay, mode) = (plan.underlay.index, config.xdp);
-        engine_configs.push(settings::engine(id, &plan, max_peers));
+        engine_configs.push(settings::engine(id, &plan, &self.names, max_peers));
         self.tunnels.insert(Tunnel { id, plan, link, parameters, tc: tc.mode, socket: Arc::new(socket) });
         self.accelerate(underlay, mode).await?;
         Ok(())

@@ -36,5 +36,8 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the asynchronous runtime")?;
-    runtime.block_on(agent::run(config, RunOptions { bpf_log: arguments.bpf_log }))
+    let result = runtime.block_on(agent::run(config, RunOptions { bpf_log: arguments.bpf_log }));
+    // A look-up of a host name may still wait for the resolver: nobody needs its answer any more.
+    runtime.shutdown_background();
+    result
 }

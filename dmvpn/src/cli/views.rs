@@ -177,7 +177,10 @@ fn nhs(rows: Vec<NhsRow>) -> String {
         vec![
             row.interface,
             row.protocol.map_or_else(|| "dynamic".to_owned(), |protocol| protocol.to_string()),
-            row.nbma.to_string(),
+            match row.name {
+                Some(name) => format!("{} ({name})", or_dash(row.nbma)),
+                None => or_dash(row.nbma),
+            },
             format!("{letters}{dynamic} {word}"),
             span(row.since_seconds),
             row.priority.to_string(),

@@ -26,6 +26,8 @@ const DEFAULT_TTL: u8 = 255;
 const DEFAULT_NEGATIVE_TIME: u16 = 60;
 /// Cisco's.
 const DEFAULT_REDIRECT_INTERVAL: u16 = 8;
+/// FRR's; the resolver does not say how long an answer holds.
+const DEFAULT_REFRESH: u16 = 7200;
 /// At once.
 const DEFAULT_FALLBACK: u16 = 0;
 
@@ -62,6 +64,7 @@ pub(super) struct TunnelDraft {
     pub(super) allow_prefixes: Vec<At<IpNet>>,
     pub(super) nhs: Vec<NhsDraft>,
     pub(super) nhs_clusters: Vec<ClusterDraft>,
+    pub(super) nhs_refresh: Option<At<u16>>,
     pub(super) nhs_fallback: Option<At<u16>>,
     pub(super) multicast: MulticastDraft,
     pub(super) maps: Vec<MapDraft>,
@@ -124,6 +127,7 @@ impl TunnelDraft {
             answer_for_clients: section.optional("answer-for-clients", &kinds::SWITCH),
             allow: section.values("allow", &kinds::PREFIX),
             allow_prefixes: section.values("allow-prefixes", &kinds::PREFIX),
+            nhs_refresh: section.optional("nhs-refresh", &kinds::SECONDS),
             nhs_fallback: section.optional("nhs-fallback", &kinds::SECONDS_OR_NONE),
             nhs: Vec::new(),
             nhs_clusters: Vec::new(),
@@ -181,6 +185,7 @@ impl TunnelDraft {
             allow: self.allow.into_iter().map(|prefix| prefix.value).collect(),
             allow_prefixes: self.allow_prefixes.into_iter().map(|prefix| prefix.value).collect(),
             nhs: self.nhs.into_iter().map(NhsDraft::complete).collect::<Option<_>>()?,
+            nhs_refresh: seconds(value_or(self.nhs_refresh, DEFAULT_REFRESH)),
             nhs_clusters: self.nhs_clusters.into_iter().map(ClusterDraft::complete).collect::<Option<_>>()?,
             nhs_fallback: seconds(value_or(self.nhs_fallback, DEFAULT_FALLBACK)),
             multicast: self.multicast.complete(),

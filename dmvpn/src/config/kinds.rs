@@ -5,7 +5,7 @@ use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf};
 use ipnet::IpNet;
 
 use super::{
-    model::{Accept, MulticastServers, NAME_LENGTH, NhsAddress, Phase, Source, XdpMode},
+    model::{Accept, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, XdpMode},
     section::Kind,
 };
 use crate::nhrp::engine::Secret;
@@ -90,6 +90,11 @@ pub(super) const MULTICAST_SERVERS: Kind<MulticastServers> = kind("all, active o
     _ => None,
 });
 pub(super) const LIMIT: Kind<u32> = kind("a number from 1 to 1048576", |text| number(text, 1..=MAX_LIMIT));
+pub(super) const NHS_NBMA: Kind<NhsNbma> =
+    kind("the server's address outside the tunnel, or its host name", |text| match unicast(text) {
+        Some(address) => Some(NhsNbma::Address(address)),
+        None => is_host_name(text).then(|| NhsNbma::Name(text.to_owned())),
+    });
 pub(super) const PEER_ADDRESS: Kind<IpAddr> = kind("the peer's address in the tunnel", protocol_address);
 pub(super) const PEER_NBMA: Kind<IpAddr> =
     kind("the address the peer is reached at outside the tunnel", unicast);
@@ -150,6 +155,19 @@ fn tunnel_address(text: &str) -> Option<IpNet> {
     let prefix: IpNet = text.parse().ok()?;
     protocol_address(&prefix.addr().to_string())?;
     Some(prefix)
+}
+
+/// A name that a resolver can look up (RFC 1123 2.1): what ends in digits is a bad address rather than a name.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn source(text: &str) -> Option<Source> {

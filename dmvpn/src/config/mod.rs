@@ -18,8 +18,8 @@ mod yaml;
 
 pub use model::{
     Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, HIDDEN_SECRET, Limits, Multicast,
-    MulticastServers, NAME_LENGTH, Nhs, NhsAddress, NhsCluster, Phase, Source, StaticMap, StaticRoute,
-    Tunnel, XdpMode,
+    MulticastServers, NAME_LENGTH, Nhs, NhsAddress, NhsCluster, NhsNbma, Phase, Source, StaticMap,
+    StaticRoute, Tunnel, XdpMode,
 };
 pub use options::{BpfLog, RunOptions};
 pub use problem::{ConfigError, Position, Problem};

@@ -89,6 +89,9 @@ pub struct Tunnel {
     pub allow_prefixes: Vec<IpNet>,
     /// Servers to register with, in the operator's order. Empty on a pure hub.
     pub nhs: Vec<Nhs>,
+    /// Time between two look-ups of a host name; whole seconds, at least one.
+    #[serde(serialize_with = "whole_seconds")]
+    pub nhs_refresh: Duration,
     /// Clusters that do not use all of their servers.
     pub nhs_clusters: Vec<NhsCluster>,
     /// How long a better server must answer before a worse one is given up for it; whole seconds.
@@ -155,12 +158,21 @@ pub enum Accept {
 pub struct Nhs {
     /// Its protocol address.
     pub address: NhsAddress,
-    /// Its NBMA address.
-    pub nbma: IpAddr,
+    /// Where it is outside the tunnel.
+    pub nbma: NhsNbma,
     /// 0 is the best. Decides who is used when its cluster does not use all of its servers.
     pub priority: u8,
     /// Servers are chosen within their cluster.
     pub cluster: u8,
+}
+
+/// Where a next hop server is outside the tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NhsNbma {
+    /// At an NBMA address.
+    Address(IpAddr),
+    /// At every address of a host name: each is a server.
+    Name(String),
 }
 
 /// A cluster of servers of which not all are used.
@@ -264,6 +276,39 @@ impl NhsAddress {
             Self::Fixed(address) => Some(address),
             Self::Dynamic => None,
         }
+    }
+}
+
+impl NhsNbma {
+    /// The address, if it is given as one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// The host name, if it is given by one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Address(_) => None,
+            Self::Name(name) => Some(name),
+        }
+    }
+}
+
+impl fmt::Display for NhsNbma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Serialize for NhsNbma {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

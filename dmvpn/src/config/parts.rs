@@ -7,7 +7,9 @@ use ipnet::IpNet;
 use super::{
     draft::value_or,
     kinds,
-    model::{Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, StaticMap, StaticRoute},
+    model::{
+        Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, NhsNbma, StaticMap, StaticRoute,
+    },
     problem::Problem,
     section::{At, Section},
     yaml::Node,
@@ -16,7 +18,7 @@ use super::{
 /// An [`Nhs`] in the making.
 pub(super) struct NhsDraft {
     pub(super) address: Option<At<NhsAddress>>,
-    pub(super) nbma: Option<At<IpAddr>>,
+    pub(super) nbma: Option<At<NhsNbma>>,
     pub(super) priority: Option<At<u8>>,
     pub(super) cluster: Option<At<u8>>,
 }
@@ -52,7 +54,7 @@ impl NhsDraft {
         let mut section = Section::new(node, "a server (`address`, `nbma`)", problems)?;
         let draft = Self {
             address: section.required("address", &kinds::NHS_ADDRESS),
-            nbma: section.required("nbma", &kinds::PEER_NBMA),
+            nbma: section.required("nbma", &kinds::NHS_NBMA),
             priority: section.optional("priority", &kinds::BYTE),
             cluster: section.optional("cluster", &kinds::BYTE),
         };

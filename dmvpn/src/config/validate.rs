@@ -183,8 +183,11 @@ impl Report<'_> {
                 self.in_tunnel(tunnel, at, "address", fixed);
                 self.duplicate(&mut seen, (Some(fixed), None), at, &format!("`address`: {fixed}"));
             }
-            if let Some(At { at, value: nbma }) = *nbma {
-                self.nbma(tunnel, at, "nbma", nbma);
+            if let Some(At { at, value: nbma }) = nbma {
+                let at = *at;
+                if let Some(nbma) = nbma.address() {
+                    self.nbma(tunnel, at, "nbma", nbma);
+                }
                 if let Some(At { value: NhsAddress::Dynamic, .. }) = address {
                     let what = format!("`nbma`: {nbma} with a dynamic address");
                     self.duplicate(&mut seen, (None, Some(nbma)), at, &what);
@@ -233,7 +236,7 @@ impl Report<'_> {
             .nhs
             .iter()
             .filter_map(|NhsDraft { address, nbma, .. }| {
-                Some((address.as_ref()?.value.fixed()?, nbma.as_ref()?.value))
+                Some((address.as_ref()?.value.fixed()?, nbma.as_ref()?.value.address()?))
             })
             .collect();
         let mut seen = HashMap::new();
@@ -300,7 +303,10 @@ impl Report<'_> {
             Some(Source::Address(_)) | None => {}
             Some(Source::Interface(_)) => {
                 // The interface's address is not known here, but all peers must share its IP version.
-                let servers = tunnel.nhs.iter().filter_map(|nhs| nhs.nbma);
+                let servers = tunnel.nhs.iter().filter_map(|nhs| {
+                    let At { at, value } = nhs.nbma.as_ref()?;
+                    Some(At { at: *at, value: value.address()? })
+                });
                 let maps = tunnel.maps.iter().filter_map(|map| map.nbma);
                 if let Some(first) = servers.chain(maps).chain(tunnel.multicast.to.iter().copied()).next()
                     && first.value.is_ipv4() != nbma.is_ipv4()

@@ -250,8 +250,12 @@ pub struct NhsRow {
     pub protocol: Option<IpAddr>,
     /// Its protocol address is learnt from it (`address: dynamic`).
     pub dynamic: bool,
-    /// Its NBMA address.
-    pub nbma: IpAddr,
+    /// Its NBMA address; absent while its host name has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nbma: Option<IpAddr>,
+    /// The host name that the address belongs to, if the server is given by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Whether it answers.
     pub state: NhsState,
     /// Time in this state.

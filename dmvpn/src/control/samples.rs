@@ -117,7 +117,8 @@ pub(crate) fn nhs() -> Answer {
         interface: "dmvpn0".into(),
         protocol: Some(ip("10.0.0.100")),
         dynamic: false,
-        nbma: ip("203.0.113.1"),
+        nbma: Some(ip("203.0.113.1")),
+        name: None,
         state: NhsState::Responding,
         since_seconds: 700_000,
         priority: 0,
@@ -132,7 +133,8 @@ pub(crate) fn nhs() -> Answer {
     let never = NhsRow {
         protocol: None,
         dynamic: true,
-        nbma: ip("203.0.113.2"),
+        nbma: Some(ip("203.0.113.2")),
+        name: Some("hub.example.net".into()),
         state: NhsState::Expecting,
         since_seconds: 5,
         requests_sent: 3,
@@ -146,7 +148,8 @@ pub(crate) fn nhs() -> Answer {
     let waiting = NhsRow {
         protocol: Some(ip("10.0.0.102")),
         dynamic: false,
-        nbma: ip("203.0.113.3"),
+        nbma: Some(ip("203.0.113.3")),
+        name: None,
         state: NhsState::Waiting,
         priority: 10,
         cluster: 1,
@@ -155,7 +158,15 @@ pub(crate) fn nhs() -> Answer {
         next_request_seconds: None,
         ..never.clone()
     };
-    Answer::Nhs(vec![up, never, waiting])
+    let nowhere = NhsRow {
+        nbma: None,
+        name: Some("backup.example.net".into()),
+        requests_sent: 0,
+        requests_failed: 0,
+        next_request_seconds: None,
+        ..never.clone()
+    };
+    Answer::Nhs(vec![up, never, waiting, nowhere])
 }
 
 pub(crate) fn shortcuts() -> Answer {

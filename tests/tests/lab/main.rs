@@ -2,6 +2,7 @@
 
 mod bulk;
 mod demo;
+mod host_names;
 mod leftovers;
 mod maps;
 mod phase1;

@@ -1,6 +1,6 @@
 //! What an agent cannot work with: it says what is wrong and what to do, and leaves nothing behind.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
 
 use anyhow::Result;
 use dmvpn_common::LAYOUT_VERSION;
@@ -102,7 +102,7 @@ fn no_bpf_file_system() -> Result<()> {
 fn a_source_address_that_exists_nowhere() -> Result<()> {
     let lab = lab()?;
     let mut config = lab.config(&lab.hub);
-    config.source = Ipv4Addr::new(203, 0, 113, 77);
+    config.source = "203.0.113.77".to_owned();
     let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
     refuses(&lab, &failure, &["203.0.113.77"]);
     assert!(!config.pin_directory.exists(), "pins were left behind");

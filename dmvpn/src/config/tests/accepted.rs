@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use super::{assert_problems, tunnel};
 use crate::config::{
-    Accept, Config, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, Phase,
-    Source, StaticMap, StaticRoute, XdpMode,
+    Accept, Config, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, NhsNbma,
+    Phase, Source, StaticMap, StaticRoute, XdpMode,
 };
 
 #[test]
@@ -62,8 +62,9 @@ tunnels:
     allow-prefixes: ['2001:db8:2::/48', '::/0']
     nhs:
       - {address: '2001:db8::64', nbma: 203.0.113.1, priority: 255, cluster: 7}
-      - {address: dynamic, nbma: 203.0.113.2}
+      - {address: dynamic, nbma: hub.example.net}
     nhs-clusters: [{cluster: 7, max-connections: 0}]
+    nhs-refresh: 60
     nhs-fallback: 60
     multicast: {clients: false, servers: active, to: [203.0.113.9]}
     limits:
@@ -99,20 +100,20 @@ fn takes_every_key() {
         [
             Nhs {
                 address: NhsAddress::Fixed(server),
-                nbma: "203.0.113.1".parse().unwrap(),
+                nbma: NhsNbma::Address("203.0.113.1".parse().unwrap()),
                 priority: 255,
                 cluster: 7,
             },
             Nhs {
                 address: NhsAddress::Dynamic,
-                nbma: "203.0.113.2".parse().unwrap(),
+                nbma: NhsNbma::Name("hub.example.net".into()),
                 priority: 0,
                 cluster: 0,
             },
         ]
     );
     assert_eq!(tunnel.nhs_clusters, [NhsCluster { cluster: 7, max_connections: 0 }]);
-    assert_eq!(tunnel.nhs_fallback, Duration::from_mins(1));
+    assert_eq!((tunnel.nhs_fallback, tunnel.nhs_refresh), (Duration::from_mins(1), Duration::from_mins(1)));
     assert_eq!(tunnel.negative_time, Duration::from_secs(10));
     assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(1), true));
     assert_eq!(tunnel.allow, ["2001:db8:1::/48".parse().unwrap()]);
@@ -198,6 +199,7 @@ tunnels:
   allow: []
   allow-prefixes: []
   nhs: []
+  nhs-refresh: 7200
   nhs-clusters: []
   nhs-fallback: 0
   multicast:
@@ -230,6 +232,16 @@ tunnels:
     routes: [{prefix: 192.168.2.0/24, via: 172.16.0.5}]
 ";
     assert_problems(text, &[]);
+}
+
+#[test]
+fn accepts_host_names_of_servers() {
+    for name in
+        ["hub", "hub.example.net", "hub.example.net.", "4you.example", "xn--bcher-kva.example", "1.2.3.4.in"]
+    {
+        let config = Config::parse(tunnel(&format!("nhs: [{{address: dynamic, nbma: {name}}}]")).as_bytes());
+        assert_eq!(config.unwrap().tunnels[0].nhs[0].nbma, NhsNbma::Name(name.into()));
+    }
 }
 
 #[test]

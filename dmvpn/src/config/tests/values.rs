@@ -8,7 +8,7 @@ use super::{assert_problems, tunnel};
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, source, key, network-id, phase, redirect, shortcut, authentication, \
                     holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
-                    redirect-interval, answer-for-clients, allow, allow-prefixes, nhs-fallback, nhs, \
+                    redirect-interval, answer-for-clients, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";
     assert_problems(
         &tunnel("holdtime: 5\nNetwork_ID: 5\nmut: 5\nqos: 5"),
@@ -24,7 +24,7 @@ fn reports_unknown_keys_with_the_accepted_ones() {
         &[
             "1:1: unknown key `tunnel`, did you mean `tunnels`? (accepted: control-socket, pin-directory, max-peers, \
              tunnels)",
-            "7:9: missing key `nbma`: expected the address the peer is reached at outside the tunnel",
+            "7:9: missing key `nbma`: expected the server's address outside the tunnel, or its host name",
             "8:9: unknown key `nmba`, did you mean `nbma`? (accepted: address, nbma, priority, cluster)",
         ],
     );
@@ -44,7 +44,7 @@ fn reports_missing_keys() {
             "2:5: missing key `name`: expected an interface name of 1 to 13 letters, digits, `-`, `_` or `.`",
             "2:5: missing key `source`: expected an address of this box or the name of an interface",
             "3:11: missing key `address`: expected the server's address in the tunnel, or `dynamic`",
-            "3:11: missing key `nbma`: expected the address the peer is reached at outside the tunnel",
+            "3:11: missing key `nbma`: expected the server's address outside the tunnel, or its host name",
             "5:9: missing key `prefix`: expected a prefix without host bits, as in 192.168.2.0/24",
         ],
     );
@@ -82,6 +82,7 @@ fn reports_each_value_that_is_not_accepted() {
     let server = "the server's address in the tunnel, or `dynamic`";
     let number = "a number from 0 to 4294967295";
     let nbma = "the address the peer is reached at outside the tunnel";
+    let host = "the server's address outside the tunnel, or its host name";
     for (key, expected, values) in [
         ("name", name, &["abcdefghijklmn", "a/b", "a b", "a%d", "all", "lo", "..", "ä"][..]),
         ("address", address, &["10.0.0.1", "10.0.0.300/24", "10.0.0.1/33", "224.0.0.1/24", "0.0.0.0/0"]),
@@ -109,7 +110,17 @@ fn reports_each_value_that_is_not_accepted() {
         ("nhs-clusters cluster", "a number from 0 to 255", &["256"]),
         ("nhs-clusters max-connections", "a number from 0 to 255", &["256"]),
         ("nhs address", server, &["10.0.0.0/24", "Dynamic", "hub.example.com", "127.0.0.1"]),
-        ("nhs nbma", nbma, &["hub.example.com", "0.0.0.0", "224.0.0.5"]),
+        (
+            "nhs nbma",
+            host,
+            &["0.0.0.0", "224.0.0.5", "203.0.113.300", "203.0.113", "42", "fe80::1", "a b", "a/b"],
+        ),
+        (
+            "nhs nbma",
+            host,
+            &["hub_1.example.net", "-hub.example.net", "hub-.example.net", "a..b", ".", ".a", "ä.de"],
+        ),
+        ("nhs-refresh", "seconds from 1 to 65535", &["0"]),
         ("maps address", "the peer's address in the tunnel", &["dynamic", "10.0.0.5/32", "127.0.0.1"]),
         ("maps nbma", nbma, &["fe80::5"]),
         (

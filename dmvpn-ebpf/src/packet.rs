@@ -34,7 +34,9 @@ pub trait Packet {
     /// Whether the packet has `length` bytes. Asks for the whole length only when the reachable part is shorter.
     #[inline(always)]
     fn has(&self, length: u32) -> bool {
-        self.start() + length as usize <= self.end() || length <= self.length()
+        // Not `start + length <= end`: before Linux 6.8 the verifier forgets what it knows of a number when its bytes are
+        // swapped, and refuses to add a number of any size to an address.
+        self.end() - self.start() >= length as usize || length <= self.length()
     }
 }
 

@@ -37,7 +37,7 @@ pub trait UnderlayPacket: Packet {
     /// changed.
     fn replace_front(&mut self, old: u32, new: u32) -> bool;
 
-    /// Copies `length` bytes from `offset` on, [`EVENT_HEAD_SIZE`] at most, and returns how many.
+    /// Copies `length` bytes from `offset` on, at least one and [`EVENT_HEAD_SIZE`] at most, and returns how many.
     fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32;
 
     /// Asks the kernel's routing table; returns what the helper returns.

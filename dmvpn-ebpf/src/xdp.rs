@@ -46,10 +46,12 @@ impl UnderlayPacket for XdpPacket {
 
     #[inline(always)]
     fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32 {
-        let length = length.min(EVENT_HEAD_SIZE as u32);
-        if length == 0 {
-            return 0;
-        }
+        const MASK: u32 = EVENT_HEAD_SIZE as u32 - 1;
+        const { assert!(EVENT_HEAD_SIZE.is_power_of_two()) };
+        // Between 1 and the size of the head, in a form that tells the verifier so: before Linux 6.8 it has lost the bounds
+        // of a number that came from swapped bytes. The black box keeps the compiler from leaving out what it finds
+        // superfluous.
+        let length = (core::hint::black_box(length.min(EVENT_HEAD_SIZE as u32).wrapping_sub(1)) & MASK) + 1;
         // SAFETY: `to` has room for as many bytes; the kernel checks that the packet has them.
         let result = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to.cast(), length) };
         if result == 0 { length } else { 0 }

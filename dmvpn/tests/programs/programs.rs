@@ -200,6 +200,16 @@ impl Programs {
         events
     }
 
+    /// Takes the log records written since the last call, in aya's own format.
+    pub(crate) fn log_records(&mut self) -> Vec<Vec<u8>> {
+        let mut ring: RingBuf<&mut MapData> = self.map_mut("AYA_LOGS").try_into().unwrap();
+        let mut records = Vec::new();
+        while let Some(record) = ring.next() {
+            records.push(record.to_vec());
+        }
+        records
+    }
+
     /// Attaches the underlay program to an interface in the namespace of the calling thread, until `self` goes away.
     pub(crate) fn attach_underlay(&mut self, interface: &str, mode: XdpMode) {
         let program: &mut Xdp =
@@ -207,8 +217,9 @@ impl Programs {
         program.attach(interface, mode).unwrap();
     }
 
-    /// Attaches the tunnel program likewise.
+    /// Attaches the tunnel program likewise. Kernels before 6.6 need the queueing discipline.
     pub(crate) fn attach_tunnel(&mut self, interface: &str) {
+        aya::programs::tc::qdisc_add_clsact(interface).unwrap();
         let program = self.ebpf.program_mut(program_names::TC_TUNNEL).unwrap();
         let program: &mut SchedClassifier = program.try_into().unwrap();
         program.attach(interface, TcAttachType::Egress).unwrap();

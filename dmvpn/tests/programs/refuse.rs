@@ -7,7 +7,7 @@ use crate::{
         ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, GATEWAY_MAC, Gre, Ip, LOCAL, SPOKE_1, SPOKE_2,
         STRANGER, WAN_MAC, ethernet, ipv6,
     },
-    programs::{FAR_IFINDEX, Outcome, Programs, peer, tunnel, xdp},
+    programs::{FAR_IFINDEX, Outcome, Programs, Settings, peer, tunnel, xdp},
 };
 
 /// A packet from a site behind spoke 1 to one behind spoke 2.
@@ -180,4 +180,22 @@ fn counts_what_only_a_defect_of_the_agent_causes() {
     programs.set_peer(1, &Peer { state: PeerState::Free, ..peer(&tunnel(), SPOKE_1, None) });
     assert_eq!(programs.receive(&data().frame()).action, xdp::DROP);
     assert_eq!(programs.drops()[0].0, DropReason::MapInconsistent);
+}
+
+/// What passes is never logged, at any level: a log line costs more than the packet.
+#[test]
+fn a_drop_is_logged_at_level_debug() {
+    let (off, info, debug, trace) = (0, 3, 4, 5);
+    for (log_level, expected) in [(off, 0), (info, 0), (debug, 1), (trace, 1)] {
+        let mut programs = Programs::load_with(Settings { log_level, ..Settings::default() });
+        programs.set_up_two_spokes(None, tunnel());
+        programs.receive(&data().frame());
+        programs.receive(&Gre::from(STRANGER, inner()).frame());
+        let records = programs.log_records();
+        assert_eq!(records.len(), expected, "level {log_level}");
+        for record in records {
+            let text = String::from_utf8_lossy(&record).into_owned();
+            assert!(text.contains(": dropped, reason "), "{text:?}");
+        }
+    }
 }

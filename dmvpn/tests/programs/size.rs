@@ -3,7 +3,7 @@
 use aya_obj::Object;
 use dmvpn_common::{map_names, program_names};
 
-use crate::programs::{OBJECT, Programs, Settings};
+use crate::programs::{OBJECT, Programs};
 
 /// Upper bounds for one program, with logging off.
 struct Bounds {
@@ -36,14 +36,6 @@ fn stays_within_bounds() {
         assert!(in_kernel <= instructions, "{program}: {in_kernel} instructions");
         assert!(looked_at <= verified, "{program}: {looked_at} instructions verified");
         assert!(deepest <= stack, "{program}: {deepest} bytes of stack");
-    }
-}
-
-#[test]
-fn loads_with_logging() {
-    for log_level in 0..=5 {
-        let programs = Programs::load_with(Settings { log_level, ..Settings::default() });
-        println!("level {log_level}: {:?}", programs.info(program_names::XDP_UNDERLAY).size_translated());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Redirects: traffic that enters and leaves one NHRP network here could take a shorter way (RFC draft-detienne-dmvpn,
+//! Redirects: traffic that enters and leaves one NHRP network here could take a shorter way (draft-detienne-dmvpn,
 //! "traffic indication"). The agent tells the sender; this module finds the traffic, without flooding the agent.
 #![expect(unsafe_code, reason = "the time is updated in place")]
 

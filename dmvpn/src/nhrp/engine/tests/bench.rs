@@ -469,39 +469,6 @@ impl Bench {
     }
 }
 
-pub(super) const HUB: &str = "192.0.2.100";
-pub(super) const A: &str = "192.0.2.1";
-pub(super) const B: &str = "192.0.2.2";
-
-/// A hub and two spokes with a LAN each, Phase 3: spokes route everything by the hub. 10.0.0.100, 10.0.0.1 with
-/// 192.168.1.0/24, 10.0.0.2 with 192.168.2.0/24. `change` may alter the configurations.
-pub(super) fn cloud(change: impl Fn(&'static str, &mut TunnelConfig)) -> Bench {
-    let mut bench = Bench::default();
-    let hub = Some(ip("10.0.0.100"));
-    let mut hub_config = config("10.0.0.100/24", HUB);
-    change("hub", &mut hub_config);
-    let routes = [
-        ("192.168.1.0/24", RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.1")))),
-        ("192.168.2.0/24", RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.2")))),
-        ("172.16.0.0/16", RouteTo::Lan),
-    ];
-    bench.add_with("hub", hub_config, &routes);
-    for (name, address, nbma, lan) in
-        [("a", "10.0.0.1/24", A, "192.168.1.0/24"), ("b", "10.0.0.2/24", B, "192.168.2.0/24")]
-    {
-        let mut spoke = config(address, nbma);
-        spoke.nhs = vec![nhs("10.0.0.100", HUB)];
-        change(name, &mut spoke);
-        let routes = [
-            (lan, RouteTo::Lan),
-            ("192.168.0.0/16", RouteTo::Tunnel(TUNNEL, hub)),
-            ("172.16.0.0/16", RouteTo::Tunnel(TUNNEL, hub)),
-        ];
-        bench.add_with(name, spoke, &routes);
-    }
-    bench
-}
-
 /// Makes the checksum right again, so that what is wrong is found behind it.
 pub(super) fn fix_checksum(bytes: &mut [u8]) {
     bytes[12..14].fill(0);

@@ -1,7 +1,7 @@
 //! Random events, and what must hold whatever happens: the bench checks the order of all actions, and in the end
 //! everything is taken down.
 
-use super::bench::*;
+use super::{bench::*, clouds::*};
 use crate::nhrp::engine::{Engine, Failover, Input, MulticastServers, TunnelConfig, random::Random};
 
 const SPOKES: [(&str, &str, &str, &str); 4] = [

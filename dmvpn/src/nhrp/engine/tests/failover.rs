@@ -1,6 +1,6 @@
 //! Which of several servers are used.
 
-use super::bench::*;
+use super::{bench::*, clouds::*};
 use crate::nhrp::engine::{EventKind, MulticastServers, Nhs, NhsState, TunnelConfig};
 
 const NBMA: [&str; 3] = ["192.0.2.101", "192.0.2.102", "192.0.2.103"];

@@ -1,6 +1,6 @@
 //! IPv6 in the overlay, in the underlay, and link-local next hops.
 
-use super::bench::*;
+use super::{bench::*, clouds::*};
 use crate::nhrp::{
     engine::{Input, NhsState, TunnelConfig},
     wire::{IpFamily, PacketKind},

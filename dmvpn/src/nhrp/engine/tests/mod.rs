@@ -1,12 +1,18 @@
 //! The engine's behaviour, seen from outside.
 
+mod adopt;
 mod bench;
 mod chaos;
+mod clouds;
 mod failover;
 mod frr;
 mod ipv6;
+mod nat;
+mod purge;
+mod refusal;
 mod registration;
 mod resolution;
 mod scale;
 mod servers;
 mod shortcut;
+mod transit;

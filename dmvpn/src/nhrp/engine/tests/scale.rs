@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::bench::*;
+use super::{bench::*, clouds::*};
 use crate::nhrp::{
     engine::{Action, Engine, Input, Time, TunnelConfig},
     wire::{Body, Cie, Clients, Flags, Packet, PacketKind, Value},

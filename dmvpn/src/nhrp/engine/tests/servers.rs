@@ -1,6 +1,6 @@
 //! Servers that come and go while the agent runs.
 
-use super::bench::*;
+use super::{bench::*, clouds::*};
 use crate::nhrp::engine::{CacheKind, Input, MulticastServers, Nhs, NhsState};
 
 const OTHER: &str = "192.0.2.101";

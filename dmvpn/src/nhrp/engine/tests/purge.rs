@@ -1,0 +1,82 @@
+//! What is taken back.
+
+use super::{bench::*, clouds::*};
+use crate::nhrp::{
+    engine::{CacheKind, EventKind, Input, Reason},
+    wire::PacketKind,
+};
+
+#[test]
+fn an_egress_that_lost_the_destination_takes_its_answer_back() {
+    let mut bench = with_shortcut();
+    let lan =
+        bench.kernel("b").routes.iter().position(|(prefix, _)| *prefix == net("192.168.2.0/24")).unwrap();
+    bench.kernel("b").routes.remove(lan);
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert_eq!(bench.seen(PacketKind::PurgeRequest).len(), 1);
+    assert_eq!(bench.seen(PacketKind::PurgeReply).len(), 1);
+    assert!(bench.shortcuts("a").is_empty());
+    let down = EventKind::ShortcutDown { prefix: net("192.168.2.0/24"), reason: Reason::Purged };
+    assert!(bench.node("a").events.contains(&down));
+}
+
+#[test]
+fn a_purge_is_repeated_until_it_is_answered() {
+    let mut bench = with_shortcut();
+    bench.cut.insert((ip(B), ip(A)));
+    let lan =
+        bench.kernel("b").routes.iter().position(|(prefix, _)| *prefix == net("192.168.2.0/24")).unwrap();
+    bench.kernel("b").routes.remove(lan);
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(60));
+    assert_eq!(bench.seen(PacketKind::PurgeRequest).len(), 4);
+}
+
+#[test]
+fn only_the_egress_or_a_server_can_purge_a_shortcut() {
+    let mut bench = with_shortcut();
+    bench.input("b", Input::Shutdown);
+    let purge = bench.seen(PacketKind::PurgeRequest).into_iter().find(|seen| seen.to == ip(A)).unwrap();
+    let purge = purge.packet.clone();
+    bench.flights_clear();
+    bench.inject("a", "192.0.2.66", &purge);
+    assert_eq!(bench.shortcuts("a").len(), 1);
+    bench.inject("a", B, &purge);
+    assert!(bench.shortcuts("a").is_empty());
+}
+
+#[test]
+fn a_spoke_that_stops_tells_everyone_and_leaves_nothing() {
+    let mut bench = with_shortcut();
+    bench.input("b", Input::Shutdown);
+    assert!(bench.is_clean("b"));
+    bench.run(seconds(1));
+    assert!(bench.shortcuts("a").is_empty());
+    bench.input("a", Input::Shutdown);
+    bench.input("hub", Input::Shutdown);
+    assert!(bench.is_clean("a") && bench.is_clean("hub"));
+    bench.run(seconds(1000));
+}
+
+#[test]
+fn a_spoke_that_moved_is_found_again_by_those_it_answered() {
+    let mut bench = with_shortcut();
+    bench.renumber("b", ip("192.0.2.52"));
+    bench.run(seconds(1));
+    assert!(bench.shortcuts("a").is_empty());
+    assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
+}
+
+#[test]
+fn a_peer_that_is_down_is_relayed_at_once() {
+    let mut bench = with_shortcut();
+    bench.input("a", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
+    assert!(bench.shortcuts("a").is_empty());
+    assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    // The hub's registrations are not touched.
+    bench.input("hub", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
+    assert_eq!(bench.kind("hub", "10.0.0.2"), Some(CacheKind::Registered));
+}

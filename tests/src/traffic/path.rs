@@ -60,7 +60,10 @@ fn probe(to: Ipv4Addr, ttl: u32) -> Result<(Ipv4Addr, u8)> {
         while sent.elapsed() < PATIENCE {
             // An arriving error ends this wait with an error, too; what it is, is in the queue.
             if let Err(error) = socket.recv(&mut [0; 64])
-                && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+                && !matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                )
                 && error.raw_os_error().is_none()
             {
                 return Err(error).context("waiting for an ICMP error");

@@ -52,7 +52,11 @@ pub fn ping(from: &Namespace, to: Ipv4Addr, sequence: u16, patience: Duration) -
                         return Ok(Some(Reply { time: start.elapsed(), ttl }));
                     }
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
                 Err(error) => return Err(error).context("receiving an echo reply"),
             }
         }

@@ -131,7 +131,12 @@ fn send(target: SocketAddr, rate: u32, shared: &Shared) -> Result<()> {
         payload[..8].copy_from_slice(&number.to_be_bytes());
         // Not connected: an ICMP error must not be taken for a failure to send.
         shared.sent.store(number + 1, Ordering::Relaxed);
-        socket.send_to(&payload, target).with_context(|| format!("sending packet {number} to {target}"))?;
+        // A signal for the whole process may meet this thread.
+        while let Err(error) = socket.send_to(&payload, target) {
+            if error.kind() != ErrorKind::Interrupted {
+                return Err(error).with_context(|| format!("sending packet {number} to {target}"));
+            }
+        }
     }
     Ok(())
 }
@@ -164,7 +169,11 @@ fn receive(socket: &UdpSocket, shared: &Shared) -> Result<Receiver> {
                 shared.received.store(receiver.received, Ordering::Relaxed);
             }
             Ok(size) => return Err(anyhow!("a packet of {size} bytes arrived, {SIZE} were sent")),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                ) => {}
             Err(error) => return Err(error).context("receiving"),
         }
     }

@@ -80,3 +80,36 @@ fn a_peer_that_is_down_is_relayed_at_once() {
     bench.input("hub", Input::PeerDown { tunnel: TUNNEL, nbma: ip(B) });
     assert_eq!(bench.kind("hub", "10.0.0.2"), Some(CacheKind::Registered));
 }
+
+#[test]
+fn a_purge_can_be_narrowed_to_one_nbma_address() {
+    let mut bench = ready();
+    bench.input("a", Input::Shutdown);
+    let mut purge = bench.seen(PacketKind::PurgeRequest)[0].packet.clone();
+    bench.flights_clear();
+    purge.body.clients_mut().unwrap().cies[0].nbma = Some(ip("192.0.2.250"));
+    bench.inject("hub", A, &purge);
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+    purge.body.clients_mut().unwrap().cies[0].nbma = Some(ip(A));
+    bench.inject("hub", A, &purge);
+    assert_eq!(bench.kind("hub", "10.0.0.1"), None);
+}
+
+#[test]
+fn a_purge_of_a_part_ends_the_whole_shortcut_and_of_the_whole_all_parts() {
+    for (prefix, length) in [("192.168.2.128", 25), ("192.168.2.5", 32), ("192.168.0.0", 16)] {
+        let mut bench = with_shortcut();
+        bench.input("b", Input::Shutdown);
+        let purge = bench.seen(PacketKind::PurgeRequest).into_iter().find(|seen| seen.to == ip(A)).unwrap();
+        let mut purge = purge.packet.clone();
+        bench.flights_clear();
+        let cie = &mut purge.body.clients_mut().unwrap().cies[0];
+        (cie.protocol, cie.prefix_length) = (Some(ip("192.168.3.0")), 24);
+        bench.inject("a", B, &purge);
+        assert_eq!(bench.shortcuts("a").len(), 1);
+        let cie = &mut purge.body.clients_mut().unwrap().cies[0];
+        (cie.protocol, cie.prefix_length) = (Some(ip(prefix)), length);
+        bench.inject("a", B, &purge);
+        assert!(bench.shortcuts("a").is_empty(), "{prefix}/{length}");
+    }
+}

@@ -252,3 +252,14 @@ fn errors_are_few_however_many_reasons_there_are() {
     let reports = bench.node("hub").events.len();
     assert_eq!((reports, bench.node("hub").engine.counters(TUNNEL).unwrap().events_suppressed), (10, 90));
 }
+
+#[test]
+fn a_registration_for_no_time_is_refused() {
+    let mut bench = cloud(|_, _| {});
+    let mut request = bench.seen(PacketKind::RegistrationRequest)[0].packet.clone();
+    request.body.clients_mut().unwrap().cies[0].holding_time = 0;
+    bench.inject("hub", A, &request);
+    let reply = bench.seen(PacketKind::RegistrationReply).pop().unwrap();
+    assert_eq!(reply.packet.body.clients().unwrap().cies[0].code, CieCode::PROHIBITED);
+    assert_eq!(bench.kind("hub", "10.0.0.1"), None);
+}

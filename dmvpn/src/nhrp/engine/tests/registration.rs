@@ -319,3 +319,13 @@ fn tables_say_how_full_they_are() {
     assert_eq!((entries("cache"), entries("peers"), entries("shortcuts")), (Some(2), Some(2), Some(0)));
     assert!(tables.iter().all(|table| table.entries <= table.bound && table.bound > 0));
 }
+
+#[test]
+fn a_reply_counts_once() {
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    let reply = bench.seen(PacketKind::RegistrationReply)[0].packet.clone();
+    bench.inject("a", HUB, &reply);
+    assert_eq!(bench.server("a", 0).replies_received, 1);
+    assert_eq!(bench.fault("a", crate::nhrp::engine::Fault::UnexpectedReply), 1);
+}

@@ -344,3 +344,42 @@ fn a_used_next_hop_that_is_not_confirmed_is_relayed_again_without_a_gap() {
     bench.run(seconds(3));
     assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip(HUB)));
 }
+
+#[test]
+fn a_peer_can_not_speak_for_another_address() {
+    let mut bench = phase2(|_, _| {});
+    bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5");
+    // A is a peer of B now. It asks in another's name, straight and not through a server.
+    let mut request = bench.seen(PacketKind::ResolutionRequest)[0].packet.clone();
+    request.source_protocol = Some(ip("10.0.0.9"));
+    bench.inject("b", A, &request);
+    assert_eq!(bench.kind("b", "10.0.0.9"), None);
+    assert_eq!(bench.kind("b", "10.0.0.1"), Some(CacheKind::Cached));
+}
+
+#[test]
+fn a_default_route_is_answered_with_the_host() {
+    let mut bench = phase2(|_, _| {});
+    bench.kernel("b").routes.push((net("0.0.0.0/0"), RouteTo::Lan));
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.2") });
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.destination_protocol = Some(ip("203.0.113.80"));
+    bench.inject("b", HUB, &request);
+    let reply = &bench.wire.last().unwrap().packet;
+    assert_eq!(reply.body.clients().unwrap().cies[0].prefix_length, 32);
+}
+
+#[test]
+fn what_was_refused_a_moment_ago_is_not_asked_for_again() {
+    let mut bench = phase2(|_, _| {});
+    bench.input("hub", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    // The hub gets a server of its own. What it did not know a moment ago it does not ask for at once.
+    bench.input("hub", Input::Servers { tunnel: TUNNEL, servers: &[nhs("10.0.0.200", "192.0.2.200")] });
+    bench.wire.clear();
+    bench.input("hub", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    assert!(bench.seen(PacketKind::ResolutionRequest).is_empty());
+    bench.run(seconds(61));
+    bench.input("hub", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.77") });
+    assert_eq!(bench.seen(PacketKind::ResolutionRequest).len(), 1);
+}

@@ -351,3 +351,38 @@ fn an_egress_that_answers_with_another_prefix_or_next_hop_moves_the_shortcut() {
     bench.input("a", Input::PeerDown { tunnel: TUNNEL, nbma: ip("192.0.2.7") });
     assert_eq!(prefixes(&bench), []);
 }
+
+#[test]
+fn an_indication_carries_no_more_of_the_packet_than_it_needs() {
+    let mut bench = ready();
+    let mut head = vec![0x46; 128];
+    head[12..16].copy_from_slice(&[192, 168, 1, 5]);
+    head[16..20].copy_from_slice(&[192, 168, 2, 5]);
+    bench.input("hub", Input::Redirect { tunnel: TUNNEL, source: ip(A), head: &head });
+    let Body::TrafficIndication(body) = &bench.wire[0].packet.body else { panic!() };
+    // A header with one word of options, and eight bytes.
+    assert_eq!(body.head[..], head[..32]);
+}
+
+#[test]
+fn a_longer_route_of_our_own_ends_a_shortcut() {
+    let mut bench = with_shortcut();
+    let by_hub = RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.100")));
+    bench.kernel("a").routes.push((net("192.168.2.0/28"), by_hub));
+    bench.input("a", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert!(bench.shortcuts("a").is_empty());
+}
+
+#[test]
+fn a_next_hop_that_is_not_on_the_link_is_not_taken() {
+    let mut bench = ready();
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    bench.run(Duration::from_millis(35));
+    let mut reply = bench.seen(PacketKind::ResolutionReply)[0].packet.clone();
+    bench.flights_clear();
+    reply.body.clients_mut().unwrap().cies[0].protocol = Some(ip("10.77.0.2"));
+    bench.inject("a", HUB, &reply);
+    assert!(bench.shortcuts("a").is_empty());
+    assert_eq!(bench.neighbour("a", "10.77.0.2"), None);
+}

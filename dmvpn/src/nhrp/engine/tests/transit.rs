@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{bench::*, clouds::*};
 use crate::nhrp::{
     engine::{Action, CacheKind, EventKind, Fault, Input},
-    wire::{Body, Cie, ErrorCode, ExtensionKind, Packet, PacketKind, Value},
+    wire::{Body, Cie, CieCode, ErrorCode, ExtensionKind, Packet, PacketKind, Value},
 };
 
 #[test]
@@ -168,4 +168,49 @@ fn those_who_were_told_of_a_client_are_told_when_it_moves() {
     assert!(purges.iter().any(|seen| seen.from == ip(HUB) && seen.to == ip(A)));
     assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
     assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
+}
+
+#[test]
+fn a_question_never_goes_back_to_where_it_came_from() {
+    // Two servers each take the other for the way to everything.
+    let mut bench = phase2(|_, _| {});
+    let by_a = RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.1")));
+    bench.kernel("hub").routes.push((net("172.31.0.0/16"), by_a));
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.2") });
+    let mut request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    request.destination_protocol = Some(ip("172.31.0.1"));
+    bench.inject("hub", A, &request);
+    let answer = bench.wire.last().unwrap();
+    assert_eq!((answer.to, answer.packet.kind()), (ip(A), PacketKind::ResolutionReply));
+    assert_eq!(answer.packet.body.clients().unwrap().cies[0].code, CieCode::NO_BINDING);
+    // Nor is somebody told where itself is.
+    request.destination_protocol = request.source_protocol;
+    bench.inject("hub", A, &request);
+    assert_eq!(bench.wire.last().unwrap().packet.body.clients().unwrap().cies[0].code, CieCode::NO_BINDING);
+}
+
+#[test]
+fn what_is_for_somebody_else_is_not_taken_for_ours() {
+    let mut bench = phase2(|_, _| {});
+    // A purge whose destination is a host of the LAN here: we are no proxy for it.
+    bench.input("a", Input::Shutdown);
+    let mut purge = bench.seen(PacketKind::PurgeRequest)[0].packet.clone();
+    bench.flights_clear();
+    purge.destination_protocol = Some(ip("172.16.0.9"));
+    bench.inject("hub", A, &purge);
+    assert_eq!(bench.kind("hub", "10.0.0.1"), Some(CacheKind::Registered));
+    let Body::ErrorIndication(error) = &bench.wire.last().unwrap().packet.body else { panic!() };
+    assert_eq!(error.code, ErrorCode::PROTOCOL_ADDRESS_UNREACHABLE);
+}
+
+#[test]
+fn a_packet_of_our_own_that_comes_back_is_dropped() {
+    let mut bench = phase2(|_, _| {});
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("10.0.0.2") });
+    let request = bench.wire[0].packet.clone();
+    bench.flights_clear();
+    bench.inject("hub", HUB, &request);
+    assert_eq!(bench.fault("hub", Fault::Loop), 1);
+    assert_eq!(bench.wire.len(), 1);
 }

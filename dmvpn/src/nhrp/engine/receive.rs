@@ -11,7 +11,7 @@ use super::{
     transit::{Way, station, towards, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{Body, ErrorCode, IpFamily, Packet, PacketKind};
+use crate::nhrp::wire::{Body, CieCode, ErrorCode, IpFamily, Packet, PacketKind};
 
 /// A packet arrived on a tunnel.
 pub(super) fn packet(
@@ -42,6 +42,10 @@ pub(super) fn packet(
             }
             _ => tunnel.act(cx, source, packet, prefix),
         },
+        Way::Peer { nbma } if nbma == source && packet.kind() == PacketKind::ResolutionRequest => {
+            // Both are behind one NAT, which does not bring packets of one to the other. We relay them.
+            tunnel.refuse(cx, source, packet, CieCode::PROHIBITED);
+        }
         Way::Peer { nbma } => pass_on(tunnels, cx, id, source, packet, (id, nbma)),
         Way::Route { tunnel: egress, next_hop } => {
             // Not back to where it came from, unless that is another tunnel.

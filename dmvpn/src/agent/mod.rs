@@ -54,6 +54,8 @@ use crate::{
     nhrp::engine::{Action, Engine, Input, Time, TunnelId},
 };
 
+pub use settings::engine as engine_config;
+
 /// NHRP packets read but not handled yet. The socket's buffer holds what is above.
 const PACKET_QUEUE: usize = 256;
 /// Control requests that wait.

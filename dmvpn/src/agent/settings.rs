@@ -2,18 +2,24 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{names::Names, plan::Plan};
 use crate::{
     config::{self, Config, Phase, RunOptions},
     datapath::Options,
     nhrp::engine::{
-        Failover, Limits, Multicast, MulticastServers, Policy, StaticMap, TunnelConfig, TunnelId,
+        Failover, Limits, Multicast, MulticastServers, Nhs, Policy, StaticMap, TunnelConfig, TunnelId,
     },
 };
 
-/// What the engine is told of a tunnel.
-pub(super) fn engine(id: TunnelId, plan: &Plan, names: &Names, max_peers: u32) -> TunnelConfig {
-    let config = &plan.config;
+/// What the engine is told of a tunnel: its servers, its source address, and the MTU of its interface in bytes are
+/// found out by others.
+pub fn engine(
+    id: TunnelId,
+    config: &config::Tunnel,
+    servers: Vec<Nhs>,
+    source: IpAddr,
+    mtu: u32,
+    max_peers: u32,
+) -> TunnelConfig {
     let maps = config.maps.iter().map(|map| StaticMap { protocol: map.address, nbma: map.nbma });
     let connections = |cluster: &config::NhsCluster| (cluster.cluster, cluster.max_connections.into());
     TunnelConfig {
@@ -21,13 +27,13 @@ pub(super) fn engine(id: TunnelId, plan: &Plan, names: &Names, max_peers: u32) -
         network_id: config.network_id,
         address: config.address,
         link_local: None,
-        nbma: IpAddr::V4(plan.source),
-        mtu: u16::try_from(plan.mtu).unwrap_or(u16::MAX),
+        nbma: source,
+        mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
         holding_time: config.holding_time,
         registration_interval: Some(config.registration_interval),
         authentication: config.authentication.clone(),
         unique: config.unique,
-        nhs: names.servers(config, plan.source.into()),
+        nhs: servers,
         static_maps: maps.collect(),
         resolve: config.phase != Phase::One,
         redirect: config.redirect,
@@ -93,28 +99,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{netlink::interfaces::Interface, nhrp::engine::Nhs};
 
     fn config(tunnels: &str) -> Config {
         Config::parse(format!("max-peers: 100\ntunnels:\n{tunnels}").as_bytes()).unwrap()
-    }
-
-    fn plan(config: &Config) -> Plan {
-        let underlay = Interface {
-            index: 2,
-            name: "eth0".into(),
-            mac: None,
-            mtu: 1500,
-            up: true,
-            carrier: true,
-            arp: true,
-            multicast: true,
-            kind: None,
-            below: None,
-            below_elsewhere: false,
-        };
-        let config = config.tunnels[0].clone();
-        Plan { config, source: [192, 0, 2, 10].into(), underlay, mtu: 1476 }
     }
 
     #[test]
@@ -136,9 +123,11 @@ mod tests {
     limits: {registrations-per-nbma: 1, packets-per-source: 7}
 ",
         );
-        let engine = engine(TunnelId(1), &plan(&config), &Names::default(), config.max_peers);
+        let source = [192, 0, 2, 10].into();
         let nhs = Nhs { protocol: None, nbma: [203, 0, 113, 2].into(), priority: 3, cluster: 4 };
-        assert_eq!(engine.nhs, [nhs]);
+        let servers = vec![nhs];
+        let engine = engine(TunnelId(1), &config.tunnels[0], servers.clone(), source, 1476, config.max_peers);
+        assert_eq!((engine.nbma, engine.mtu, &engine.nhs), (source, 1476, &servers));
         let failover =
             Failover { max_connections: BTreeMap::from([(4, 2)]), fallback: Duration::from_secs(9) };
         assert_eq!(engine.failover, failover);

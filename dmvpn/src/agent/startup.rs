@@ -103,7 +103,9 @@ impl Agent {
         let tc = self.data_path.attach_tc(&config.name, TcMode::Tcx)?;
         info!(tunnel = config.name, hook = tc.mode.name(), kept = tc.kept, "TC attached");
         let (underlay, mode) = (plan.underlay.index, config.xdp);
-        engine_configs.push(settings::engine(id, &plan, &self.names, max_peers));
+        let source = plan.source.into();
+        let servers = self.names.servers(&plan.config, source);
+        engine_configs.push(settings::engine(id, &plan.config, servers, source, plan.mtu, max_peers));
         self.tunnels.insert(Tunnel { id, plan, link, parameters, tc: tc.mode, socket: Arc::new(socket) });
         self.accelerate(underlay, mode).await?;
         Ok(())

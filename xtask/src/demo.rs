@@ -1,6 +1,6 @@
 //! `cargo xtask demo`.
 
-use std::process::Command;
+use std::ffi::OsString;
 
 use anyhow::{Result, bail};
 
@@ -27,17 +27,18 @@ pub(crate) struct Arguments {
 
 /// Builds the release agent and the demo, and becomes the demo.
 pub(crate) fn command(arguments: &Arguments) -> Result<()> {
-    if !process::is_root() {
+    // Only the demo itself needs root; what is built stays the user's.
+    let Some(mut command) = process::as_root("env") else {
         bail!(
-            "the demo needs root: it makes network namespaces and loads eBPF programs into the kernel.\n\
-             Run it as root, for example: sudo --preserve-env=PATH,HOME cargo xtask demo"
+            "the demo needs root (it makes network namespaces and loads eBPF programs into the kernel), and there is \
+             no sudo. Remedy: run it as root"
         );
-    }
+    };
     setup::ensure(setup::DEMO)?;
     let [agent, demo] = build::build([build::AGENT, build::DEMO], Profile::Release)?;
-
-    let mut command = Command::new(demo);
-    command.env("DMVPN_BIN", agent);
+    let mut variable = OsString::from("DMVPN_BIN=");
+    variable.push(agent);
+    command.arg(variable).arg(demo);
     for (flag, wanted) in
         [("--keep", arguments.keep), ("--json", arguments.json), ("--clean", arguments.clean)]
     {

@@ -1,11 +1,13 @@
 //! Phase 2: routing names the other spoke as next hop, and the spoke resolves it.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use dmvpn_tests::{
     lab::{Addressing, Lab, Plan},
     poll,
 };
-use std::time::Duration;
+use nix::sys::signal::Signal;
 
 fn relays_by_the_hub_then_goes_directly(addressing: Addressing) -> Result<()> {
     let lab = Lab::new(Plan { phase: 2, addressing, ..Plan::default() })?;
@@ -22,9 +24,34 @@ fn relays_by_the_hub_then_goes_directly(addressing: Addressing) -> Result<()> {
     stream.wait_received(500)?;
     assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
     let relayed = hub.packets_sent()?;
+    assert!(relayed > 0, "the first packets went by the hub");
     stream.wait_received(500)?;
     assert_eq!(hub.packets_sent()?, relayed, "the hub still carries data");
 
+    let report = stream.finish()?;
+    assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn the_hub_carries_everything_as_long_as_there_is_no_answer() -> Result<()> {
+    let lab = Lab::new(Plan { phase: 2, ..Plan::default() })?;
+    let (hub, spokes) = lab.start_all()?;
+    // Nobody but spoke-b can say where spoke-b is, and it does not.
+    spokes[1].signal(Signal::SIGSTOP)?;
+    let stream = lab.stream(0, 1, 1000)?;
+    stream.wait_received(2000)?;
+    assert!(hub.packets_sent()? >= 2000);
+
+    spokes[1].signal(Signal::SIGCONT)?;
+    let to_spoke_b = lab.spokes[1].nbma;
+    poll::until_matches(
+        "spoke-a to exchange data with spoke-b",
+        Duration::from_secs(15),
+        || spokes[0].peers(),
+        |peers| peers.iter().any(|peer| peer.nbma == to_spoke_b && peer.sent_packets > 0),
+    )?;
+    assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
     let report = stream.finish()?;
     assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
     Ok(())

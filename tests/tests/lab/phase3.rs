@@ -1,7 +1,12 @@
 //! Phase 3: the hub carries the first packets, tells the spoke about the shorter way, and is out of the way.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use dmvpn_tests::lab::{Addressing, Lab, Plan};
+use dmvpn_tests::{
+    lab::{Addressing, Lab, Plan},
+    poll,
+};
 
 fn makes_a_shortcut(plan: Plan) -> Result<()> {
     let lab = Lab::new(plan)?;
@@ -67,5 +72,39 @@ fn makes_shortcuts_between_all_of_four_spokes() -> Result<()> {
         let report = stream.finish()?;
         assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_shortcut_does_not_need_the_hub() -> Result<()> {
+    let lab = Lab::new(Plan::default())?;
+    let (_hub, spokes) = lab.start_all()?;
+    let (there, back) = (lab.stream(0, 1, 1000)?, lab.stream(1, 0, 1000)?);
+    spokes[0].wait_shortcut(lab.spoke_lan(1)?.prefix)?;
+    spokes[1].wait_shortcut(lab.spoke_lan(0)?.prefix)?;
+
+    lab.underlay.command("ip link set hub down")?;
+    there.wait_received(2000)?;
+    for report in [there.finish()?, back.finish()?] {
+        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_shortcut_goes_when_its_spoke_goes() -> Result<()> {
+    let lab = Lab::new(Plan::default())?;
+    let (_hub, mut spokes) = lab.start_all()?;
+    let stream = lab.stream(0, 1, 1000)?;
+    spokes[0].wait_shortcut(lab.spoke_lan(1)?.prefix)?;
+    stream.finish()?;
+
+    let leaving = spokes.remove(1);
+    assert!(leaving.terminate()?.success());
+    // Long before the holding time of a minute.
+    poll::until_matches("no shortcut", Duration::from_secs(5), || spokes[0].shortcuts(), Vec::is_empty)?;
+    let to_lan_b = format!("{} ", lab.spoke_lan(1)?.prefix);
+    let routes = lab.spokes[0].shortcut_routes()?;
+    assert!(!routes.iter().any(|route| route.starts_with(&to_lan_b)), "{routes:?}");
     Ok(())
 }

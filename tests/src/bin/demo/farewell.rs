@@ -27,7 +27,7 @@ the same in the kernel: shortcuts are routes, resolved next hops are neighbours
   ip -n {spoke_ns} route show proto 54
   ip -n {spoke_ns} neigh show dev {TUNNEL}
 the data path's maps
-  bpftool map dump pinned {pins}/v{LAYOUT_VERSION}/PEERS
+  bpftool map lookup pinned {pins}/v{LAYOUT_VERSION}/PEERS key 1 0 0 0
   bpftool map dump pinned {pins}/v{LAYOUT_VERSION}/PEER_BY_NBMA
 packets: send some from LAN to LAN, and watch them on the underlay's side of the spoke's wire and of the hub's
   nsenter --net=/run/netns/{lan} ping {target}

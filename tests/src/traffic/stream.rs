@@ -11,12 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::{namespace::Namespace, poll};
 
 /// UDP payload in bytes; the first eight are the packet's number.
 const SIZE: usize = 200;
+/// Receive buffer in bytes: room for several seconds, so that a receiver that gets no processor time on a busy
+/// machine is not taken for a network that loses packets.
+const BUFFER: usize = 16 << 20;
 /// How long a packet may be on its way after the last one was sent.
 const STRAGGLERS: Duration = Duration::from_secs(3);
 
@@ -72,6 +76,7 @@ impl Stream {
     pub fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr, rate: u32) -> Result<Self> {
         let listen = to.run(|| {
             let socket = UdpSocket::bind((address, 0)).with_context(|| format!("binding to {address}"))?;
+            setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).context("setting the buffer's size")?;
             // Short, so that the receiver sees the end of the stream soon.
             socket.set_read_timeout(Some(Duration::from_millis(50))).context("setting a timeout")?;
             Ok(socket)
@@ -101,8 +106,12 @@ impl Stream {
     pub fn wait_received(&self, count: u64) -> Result<()> {
         let target = self.progress().1 + count;
         poll::until(&format!("{count} more packets"), SILENCE, || {
-            Ok((self.progress().1 >= target).then_some(()))
+            let arrived = self.progress().1 >= target;
+            // Nothing will come any more; `finish` tells why.
+            let ended = self.sender.is_finished() || self.receiver.is_finished();
+            Ok((arrived || ended).then_some(arrived))
         })
+        .and_then(|arrived| if arrived { Ok(()) } else { bail!("the sender or the receiver gave up") })
         .map_err(|error| error.context(format!("sent and received so far: {:?}", self.progress())))
     }
 

@@ -289,6 +289,14 @@ impl Lab {
         routes
     }
 
+    /// Connects a node to the underlay again, with another address of the same network, after its wire was deleted.
+    pub fn rewire(&self, node: &Node, address: Ipv4Addr) -> Result<()> {
+        let [a, b, c, _] = node.nbma.octets();
+        let gateway = Ipv4Addr::new(a, b, c, ROUTER);
+        let pin = PathBuf::from(format!("{}-wire", node.pins.display()));
+        wire::connect((&self.underlay, gateway), (&node.namespace, address), &node.name, &pin)
+    }
+
     /// Starts the agent of `node` as the plan says.
     pub fn start(&self, node: &Node) -> Result<Agent> {
         Agent::start(node, &self.config(node))

@@ -85,7 +85,12 @@ impl Agent {
     }
 
     fn send(&self, tunnel: TunnelId, to: IpAddr, bytes: &[u8]) -> Result<(), ActionError> {
-        let socket = &self.tunnel(tunnel)?.socket;
+        let tunnel = self.tunnel(tunnel)?;
+        if !tunnel.has_source {
+            debug!(tunnel = tunnel.name(), %to, "cannot send NHRP without the tunnel's source");
+            return Ok(());
+        }
+        let socket = &tunnel.socket;
         let sent = match to {
             IpAddr::V4(to) => socket.send(to, bytes),
             IpAddr::V6(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),

@@ -16,16 +16,17 @@ mod adopt;
 mod environment;
 mod names;
 mod plan;
+mod receiver;
 mod report;
 mod settings;
 mod signals;
 mod socket;
+mod source;
 mod startup;
 mod tunnels;
 mod underlay;
 
 use std::{
-    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -37,8 +38,8 @@ use tracing::{info, warn};
 use self::{
     environment::Kernel,
     names::Names,
+    receiver::Received,
     signals::Signals,
-    socket::{MAX_PACKET, NhrpSocket},
     tunnels::{Tunnel, Tunnels},
 };
 use crate::{
@@ -51,7 +52,7 @@ use crate::{
         monitor::Monitor,
         underlay::{POKE_INTERVAL, Underlay},
     },
-    nhrp::engine::{Action, Engine, Input, Time, TunnelId},
+    nhrp::engine::{Action, Engine, Input, Time},
 };
 
 pub use settings::engine as engine_config;
@@ -75,15 +76,10 @@ struct Agent {
     /// Ways to NBMA addresses, kept fresh.
     ways: Underlay,
     pin_directory: PathBuf,
+    /// Where NHRP packets come in.
+    packets: mpsc::Sender<Received>,
     /// Empty between two inputs; kept for its memory.
     actions: Vec<Action>,
-}
-
-/// An NHRP packet on its way from a socket to the engine.
-struct Received {
-    tunnel: TunnelId,
-    source: IpAddr,
-    bytes: Vec<u8>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT, then takes everything down. Needs a tokio runtime of one thread.
@@ -91,12 +87,13 @@ struct Received {
 /// What an earlier agent left is adopted. A failure at start leaves nothing behind that was not there before.
 pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     let mut signals = Signals::handle()?;
+    // Before anything is read from the kernel, so that no change falls between.
+    let mut monitor = Monitor::open()?;
     let netlink = Netlink::open()?;
     let plans = plan::plan(&netlink, &config).await?;
     let control = ControlServer::bind(&config.control_socket)?;
-    // Before anything is read from the kernel, so that no change falls between.
-    let mut monitor = Monitor::open()?;
-    let mut agent = Agent::start(&config, plans, options, netlink).await?;
+    let (packets, received) = mpsc::channel(PACKET_QUEUE);
+    let mut agent = Agent::start(&config, plans, options, netlink, packets).await?;
 
     if options.bpf_log != BpfLog::Off {
         let mut log = agent.data_path.log()?;
@@ -106,7 +103,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
         });
     }
     let names = names::look_up(&config);
-    agent.serve(control, names, &mut monitor, &mut signals).await?;
+    agent.serve(control, names, received, &mut monitor, &mut signals).await?;
     info!("saying good-bye and removing everything");
     agent.input(Input::Shutdown).await;
     agent.dismantle().await;
@@ -119,6 +116,7 @@ impl Agent {
         &mut self,
         control: ControlServer,
         mut names: mpsc::Receiver<names::Answer>,
+        mut packets: mpsc::Receiver<Received>,
         monitor: &mut Monitor,
         signals: &mut Signals,
     ) -> Result<()> {
@@ -126,7 +124,6 @@ impl Agent {
             monitor.ignore_neighbours_of(tunnel.link.ifindex);
         }
         let mut events = self.data_path.events()?;
-        let mut packets = self.read_sockets();
         let (call, mut calls) = mpsc::channel(CALL_QUEUE);
         let control = control.serve(call);
         tokio::pin!(control);
@@ -156,7 +153,7 @@ impl Agent {
                 () = at(deadline) => self.input(Input::Timer).await,
                 () = at(reconnect_at) => {
                     reconnect_at = None;
-                    self.reconnect_all().await;
+                    self.reconnect(None).await;
                 }
                 _ = pokes.tick(), if self.ways.needs_pokes() => {
                     if let Err(error) = self.ways.poke().await {
@@ -201,38 +198,9 @@ impl Agent {
         }
     }
 
-    /// One task a socket, which ends with the receiver.
-    fn read_sockets(&self) -> mpsc::Receiver<Received> {
-        let (sender, receiver) = mpsc::channel(PACKET_QUEUE);
-        for tunnel in self.tunnels.iter() {
-            tokio::spawn(read_socket(tunnel.id, tunnel.socket.clone(), sender.clone()));
-        }
-        receiver
-    }
-
     /// Engine time.
     fn now(&self) -> Time {
         Time(self.started.elapsed())
-    }
-}
-
-async fn read_socket(tunnel: TunnelId, socket: std::sync::Arc<NhrpSocket>, queue: mpsc::Sender<Received>) {
-    let mut buffer = [0; MAX_PACKET];
-    loop {
-        match socket.receive(&mut buffer).await {
-            Ok(Some((source, bytes))) => {
-                let received = Received { tunnel, source, bytes: bytes.to_vec() };
-                if queue.send(received).await.is_err() {
-                    return;
-                }
-            }
-            Ok(None) => {}
-            // An ICMP error about a packet we sent, most likely. Not a reason to stop, but one not to spin.
-            Err(error) => {
-                warn!(%error, "cannot read the NHRP socket");
-                time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }
 

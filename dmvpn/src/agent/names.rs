@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::Agent;
 use crate::{
     config::{self, Config, NhsNbma},
-    nhrp::engine::{Input, Nhs},
+    nhrp::engine::{Input, Nhs, TunnelId},
 };
 
 /// Time to the next try after a look-up failed.
@@ -146,12 +146,17 @@ impl Agent {
         self.names.0.insert(name.clone(), addresses);
         let is_named = |nhs: &config::Nhs| nhs.nbma.name() == Some(name.as_str());
         let affected = self.tunnels.iter().filter(|tunnel| tunnel.plan.config.nhs.iter().any(is_named));
-        let lists: Vec<_> = affected
-            .map(|tunnel| (tunnel.id, self.names.servers(&tunnel.plan.config, tunnel.plan.source.into())))
-            .collect();
-        for (tunnel, servers) in lists {
-            self.input(Input::Servers { tunnel, servers: &servers }).await;
+        let affected: Vec<_> = affected.map(|tunnel| tunnel.id).collect();
+        for tunnel in affected {
+            self.update_servers(tunnel).await;
         }
+    }
+
+    /// Tells the engine who the servers of a tunnel are now.
+    pub(super) async fn update_servers(&mut self, id: TunnelId) {
+        let Some(tunnel) = self.tunnels.get(id) else { return };
+        let servers = self.names.servers(&tunnel.plan.config, tunnel.plan.source.into());
+        self.input(Input::Servers { tunnel: id, servers: &servers }).await;
     }
 }
 

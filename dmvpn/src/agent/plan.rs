@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use ipnet::IpNet;
 
 use crate::{
@@ -33,24 +33,33 @@ pub(super) struct Plan {
 
 /// Plans every tunnel, or says what is wrong with the first that cannot be.
 pub(super) async fn plan(netlink: &Netlink, config: &Config) -> Result<Vec<Plan>> {
-    let mut plans = Vec::with_capacity(config.tunnels.len());
+    let mut plans: Vec<Plan> = Vec::with_capacity(config.tunnels.len());
     for tunnel in &config.tunnels {
-        let made = plan_tunnel(netlink, tunnel).await.with_context(|| format!("tunnel {}", tunnel.name))?;
+        let context = || format!("tunnel {}", tunnel.name);
+        let made = plan_tunnel(netlink, tunnel).await.with_context(context)?;
+        // Written differently in the file, the check of which could not know that they are the same.
+        let same = |other: &&Plan| (other.source, other.config.key) == (made.source, made.config.key);
+        if let Some(other) = plans.iter().find(same) {
+            let other = &other.config.name;
+            return Err(anyhow!("the source {} with the same key is that of tunnel {other}", made.source))
+                .with_context(context);
+        }
         plans.push(made);
     }
     Ok(plans)
 }
 
 async fn plan_tunnel(netlink: &Netlink, config: &Tunnel) -> Result<Plan> {
-    let (underlay, source) = match &config.source {
-        Source::Address(address) => (owner(netlink, *address).await?, *address),
-        Source::Interface(name) => interface_source(netlink, name).await?,
-    };
-    let IpAddr::V4(source) = source else {
-        bail!("the source {source} is an IPv6 address: only IPv4 underlays are supported so far");
-    };
     let IpNet::V4(_) = config.address else {
         bail!("the address {} is IPv6: only IPv4 tunnels are supported so far", config.address);
+    };
+    if let Source::Address(IpAddr::V6(source)) = config.source {
+        bail!("the source {source} is an IPv6 address: only IPv4 underlays are supported so far");
+    }
+    let Some(Found { interface: underlay, address: source }) =
+        find_source(netlink, &config.source, None).await?
+    else {
+        return Err(missing(netlink, &config.source).await?);
     };
     let overhead = overhead(config.key);
     let mtu = config.mtu.map_or_else(|| underlay.mtu.saturating_sub(overhead), u32::from);
@@ -65,28 +74,58 @@ pub(super) fn overhead(key: Option<u32>) -> u32 {
     IPV4_HEADER + GRE_HEADER[usize::from(key.is_some())]
 }
 
-/// The interface that has an address.
-async fn owner(netlink: &Netlink, address: IpAddr) -> Result<Interface> {
-    match interfaces::address_owner(netlink, address).await? {
-        Some(interface) => Ok(interface),
-        None => bail!(
+/// Where a tunnel source is.
+pub(super) struct Found {
+    /// The interface that has it.
+    pub(super) interface: Interface,
+    /// The address.
+    pub(super) address: Ipv4Addr,
+}
+
+/// Finds a tunnel source; `None` when this box has not got it. Of an interface it is the address `current` for as
+/// long as that is there, else the first one.
+pub(super) async fn find_source(
+    netlink: &Netlink,
+    source: &Source,
+    current: Option<Ipv4Addr>,
+) -> Result<Option<Found>> {
+    let found = match source {
+        Source::Address(address) => {
+            interfaces::address_owner(netlink, *address).await?.map(|interface| (interface, *address))
+        }
+        Source::Interface(name) => match interfaces::by_name(netlink, name).await? {
+            Some(interface) => {
+                let addresses = interfaces::addresses(netlink, Some(interface.index)).await?;
+                let addresses: Vec<_> = addresses.iter().map(|found| found.address.addr()).collect();
+                let current = current.map(IpAddr::V4).filter(|current| addresses.contains(current));
+                let first = addresses.into_iter().find(IpAddr::is_ipv4);
+                current.or(first).map(|address| (interface, address))
+            }
+            None => None,
+        },
+    };
+    Ok(found.and_then(|(interface, address)| match address {
+        IpAddr::V4(address) => Some(Found { interface, address }),
+        IpAddr::V6(_) => None,
+    }))
+}
+
+/// Why there is no such source, and what there is.
+async fn missing(netlink: &Netlink, source: &Source) -> Result<Error> {
+    Ok(match source {
+        Source::Address(address) => anyhow!(
             "the source {address} is not an address of this box: it has {}",
             existing(netlink, address.is_ipv4()).await?
         ),
-    }
-}
-
-/// An interface and the first address on it.
-async fn interface_source(netlink: &Netlink, name: &str) -> Result<(Interface, IpAddr)> {
-    let Some(interface) = interfaces::by_name(netlink, name).await? else {
-        let names: Vec<_> = interfaces::list(netlink).await?.into_iter().map(|found| found.name).collect();
-        bail!("the source interface {name} does not exist: there is {}", names.join(", "));
-    };
-    let addresses = interfaces::addresses(netlink, Some(interface.index)).await?;
-    let first = addresses.iter().map(|found| found.address.addr()).find(IpAddr::is_ipv4);
-    let address =
-        first.ok_or_else(|| anyhow!("the source interface {name} has no IPv4 address: give it one"))?;
-    Ok((interface, address))
+        Source::Interface(name) if interfaces::by_name(netlink, name).await?.is_some() => {
+            anyhow!("the source interface {name} has no IPv4 address: give it one")
+        }
+        Source::Interface(name) => {
+            let names: Vec<_> =
+                interfaces::list(netlink).await?.into_iter().map(|found| found.name).collect();
+            anyhow!("the source interface {name} does not exist: there is {}", names.join(", "))
+        }
+    })
 }
 
 /// The addresses this box does have, for an error.

@@ -3,9 +3,18 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{Agent, Tunnels, names::Names, plan::Plan, settings, socket::NhrpSocket, tunnels::Tunnel};
+use super::{
+    Agent, Tunnels,
+    names::Names,
+    plan::Plan,
+    receiver::{Received, Receiver},
+    settings,
+    socket::NhrpSocket,
+    tunnels::Tunnel,
+};
 use crate::{
     config::{Accept, Config, RunOptions},
     datapath::{DataPath, TcMode, TunnelParameters, remove_all_pins},
@@ -25,11 +34,12 @@ impl Agent {
         plans: Vec<Plan>,
         options: RunOptions,
         netlink: Netlink,
+        packets: mpsc::Sender<Received>,
     ) -> Result<Self> {
         let fresh = !config.pin_directory.exists();
         let names: Vec<_> = plans.iter().map(|plan| plan.config.name.clone()).collect();
         let existing = existing_interfaces(&netlink, &names).await?;
-        let result = Self::build(config, plans, options, netlink.clone()).await;
+        let result = Self::build(config, plans, options, netlink.clone(), packets).await;
         if result.is_err() {
             for name in names.iter().filter(|name| !existing.contains(*name)) {
                 if let Err(error) = links::delete_tunnel(&netlink, name).await {
@@ -43,7 +53,13 @@ impl Agent {
         result
     }
 
-    async fn build(config: &Config, plans: Vec<Plan>, options: RunOptions, netlink: Netlink) -> Result<Self> {
+    async fn build(
+        config: &Config,
+        plans: Vec<Plan>,
+        options: RunOptions,
+        netlink: Netlink,
+        packets: mpsc::Sender<Received>,
+    ) -> Result<Self> {
         let data_path = DataPath::open(&settings::data_path(config, options))?;
         let mut agent = Self {
             started: Instant::now(),
@@ -54,6 +70,7 @@ impl Agent {
             names: Names::default(),
             actions: Vec::new(),
             pin_directory: config.pin_directory.clone(),
+            packets,
             netlink,
             data_path,
         };
@@ -106,7 +123,10 @@ impl Agent {
         let source = plan.source.into();
         let servers = self.names.servers(&plan.config, source);
         engine_configs.push(settings::engine(id, &plan.config, servers, source, plan.mtu, max_peers));
-        self.tunnels.insert(Tunnel { id, plan, link, parameters, tc: tc.mode, socket: Arc::new(socket) });
+        let socket = Arc::new(socket);
+        let receiver = Receiver::start(id, Arc::clone(&socket), self.packets.clone());
+        let tc = tc.mode;
+        self.tunnels.insert(Tunnel { id, plan, link, parameters, tc, has_source: true, socket, receiver });
         self.accelerate(underlay, mode).await?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{plan::Plan, socket::NhrpSocket};
+use super::{plan::Plan, receiver::Receiver, socket::NhrpSocket};
 use crate::{
     datapath::{RunningMode, TcMode, TunnelParameters},
     netlink::links::TunnelLink,
@@ -21,8 +21,12 @@ pub(super) struct Tunnel {
     pub(super) parameters: TunnelParameters,
     /// How its program is attached.
     pub(super) tc: TcMode,
+    /// Its source is an address of this box now. Without it nothing can be sent.
+    pub(super) has_source: bool,
     /// Sends and receives its NHRP.
     pub(super) socket: Arc<NhrpSocket>,
+    /// Reads the socket.
+    pub(super) receiver: Receiver,
 }
 
 impl Tunnel {
@@ -56,6 +60,10 @@ impl Tunnels {
 
     pub(super) fn get(&self, id: TunnelId) -> Option<&Tunnel> {
         self.tunnels.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: TunnelId) -> Option<&mut Tunnel> {
+        self.tunnels.get_mut(&id)
     }
 
     pub(super) fn by_ifindex(&self, ifindex: u32) -> Option<&Tunnel> {

@@ -7,8 +7,11 @@ use tracing::{info, warn};
 use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
 use crate::{
     config::XdpMode,
-    datapath::{LinkAddresses, NextHop},
-    netlink::{interfaces, monitor::Change},
+    datapath::{Hook, LinkAddresses, LinkName, NextHop},
+    netlink::{
+        interfaces,
+        monitor::{Change, LinkState},
+    },
     nhrp::engine::TunnelId,
 };
 
@@ -18,6 +21,9 @@ impl Agent {
         let Some(peer) = self.data_path.peers.get(index)? else { return Ok(()) };
         let Some(nbma) = peer.nbma.to_ip() else { return Ok(()) };
         let tunnel = self.tunnel(TunnelId(peer.tunnel))?;
+        if !tunnel.has_source {
+            return Ok(());
+        }
         let (source, key) = (IpAddr::V4(tunnel.plan.source), tunnel.plan.config.key);
         let (tunnel_mtu, mode) = (tunnel.parameters.mtu, tunnel.plan.config.xdp);
         let old = self.data_path.peers.underlays.next_hop(peer.underlay);
@@ -84,7 +90,7 @@ impl Agent {
 
     /// Takes in what changed in the kernel. Returns whether routes may have changed.
     pub(super) async fn take_in(&mut self, changes: Vec<Change>) -> bool {
-        let mut routes_changed = false;
+        let (mut routes_changed, mut sources_changed) = (false, false);
         for change in changes {
             match change {
                 Change::Neighbour { ifindex, address, mac } => {
@@ -93,18 +99,26 @@ impl Agent {
                         warn!("{error}");
                     }
                 }
-                Change::Address { address, present: false, .. } => {
-                    for tunnel in self.tunnels.iter().filter(|tunnel| tunnel.plan.source == address) {
-                        warn!(tunnel = tunnel.name(), "the tunnel's source {address} is gone from this box");
+                Change::Link { ifindex, state: LinkState::Removed, .. } => {
+                    self.forget_underlay(ifindex);
+                    sources_changed = true;
+                }
+                Change::Link { ifindex, state, .. } => {
+                    if state == LinkState::Up
+                        && let Err(error) = self.ways.keep_fresh_again(ifindex).await
+                    {
+                        warn!("{error}");
                     }
-                    routes_changed = true;
+                    sources_changed = true;
                 }
-                Change::Address { .. } | Change::Link { .. } | Change::Routes | Change::Everything => {
-                    routes_changed = true;
-                }
+                Change::Address { .. } | Change::Everything => sources_changed = true,
+                Change::Routes => routes_changed = true,
             }
         }
-        routes_changed
+        if sources_changed {
+            self.follow_sources().await;
+        }
+        routes_changed || sources_changed
     }
 
     /// The kernel has another link-layer address for a next hop, or none.
@@ -123,13 +137,26 @@ impl Agent {
         Ok(())
     }
 
-    /// Finds the way to every peer anew: after routes, links or addresses changed.
-    pub(super) async fn reconnect_all(&mut self) {
+    /// An underlay interface is no more. Another one of its name gets a program of its own.
+    fn forget_underlay(&mut self, ifindex: u32) {
+        let Some(UnderlayInterface { name, .. }) = self.tunnels.underlays.remove(&ifindex) else { return };
+        info!(interface = name, "the underlay interface is gone");
+        let link = LinkName { hook: Hook::Xdp, interface: name };
+        if let Err(error) = self.data_path.detach(&link) {
+            warn!("{error}");
+        }
+    }
+
+    /// Finds the way to every peer anew, or to those of one tunnel: after routes, links or addresses changed.
+    pub(super) async fn reconnect(&mut self, only: Option<TunnelId>) {
         let peers = match self.data_path.peers.entries() {
             Ok(peers) => peers,
             Err(error) => return warn!("{error}"),
         };
-        for (index, _) in peers {
+        for (index, peer) in peers {
+            if only.is_some_and(|only| peer.tunnel != only.0) {
+                continue;
+            }
             if let Err(error) = self.connect(index).await {
                 warn!("{error}");
             }

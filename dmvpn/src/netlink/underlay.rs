@@ -162,6 +162,17 @@ impl Underlay {
         Ok(())
     }
 
+    /// Does [`keep_fresh`](Self::keep_fresh) again for every entry it was done for on the interface `ifindex`: after
+    /// that was down, when the kernel forgot them. The first error, after all have been tried.
+    pub async fn keep_fresh_again(&mut self, ifindex: u32) -> Result<(), Error> {
+        let mut result = Ok(());
+        let kept = self.kept.keys().filter(|(kept, _)| *kept == ifindex);
+        for (_, address) in kept.copied().collect::<Vec<_>>() {
+            result = result.and(self.keep_fresh(ifindex, address).await);
+        }
+        result
+    }
+
     /// Leaves the entry to the kernel's ordinary ageing again. The link-layer address stays known. Nothing
     /// kept is no error.
     pub async fn release(&mut self, ifindex: u32, address: IpAddr) -> Result<(), Error> {

@@ -320,9 +320,15 @@ impl Tunnel {
         self.choose_servers(cx);
     }
 
-    /// The tunnel source has another address: tell the servers at once.
+    /// The tunnel source has another address, or the same one after it was gone: tell the servers at once.
     pub(super) fn local_nbma(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
         if self.config.nbma == nbma {
+            // Nobody heard what was sent meanwhile; those who still count us in do not mind.
+            for index in 0..self.servers.len() {
+                if self.servers[index].state == NhsState::Probing {
+                    self.register(cx, index);
+                }
+            }
             return;
         }
         self.config.nbma = nbma;
@@ -339,6 +345,7 @@ impl Tunnel {
         }
         // Those who were told the old address send there until they are told.
         self.purge_all_requesters(cx);
+        self.resolve_anew(cx);
     }
 
     /// Asks a server to forget us. No reply is wanted: nothing would follow from it.

@@ -67,7 +67,7 @@ pub enum Input<'a> {
         /// All of its servers, in the operator's order.
         servers: &'a [Nhs],
     },
-    /// The tunnel source has another address.
+    /// The tunnel source has another address, or is back after it was gone.
     LocalNbma {
         /// Which tunnel.
         tunnel: TunnelId,

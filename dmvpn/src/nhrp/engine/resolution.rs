@@ -124,6 +124,35 @@ impl Tunnel {
         self.resolve(cx, next_hop, Purpose::NextHop);
     }
 
+    /// Resolves everything anew, because we are somewhere else now: those we send to do not know us there, and drop
+    /// what we send, until they are asked again. The server carries their traffic meanwhile.
+    pub(super) fn resolve_anew(&mut self, cx: &mut Context<'_>) {
+        if self.relay(None).is_none() {
+            // Whoever is known registered with us, and finds us again by itself or not at all.
+            return;
+        }
+        let resolved = self
+            .cache
+            .iter()
+            .filter(|(_, binding)| matches!(binding.offer.kind, Kind::Adopted | Kind::Cached));
+        let resolved: Vec<_> = resolved.map(|(&protocol, _)| protocol).collect();
+        for next_hop in resolved {
+            let used = self.in_use(cx, next_hop);
+            let shortcuts = self.shortcuts.via(next_hop).filter_map(|prefix| self.shortcuts.get(prefix));
+            let behind: Vec<_> = shortcuts.map(|shortcut| shortcut.destination).collect();
+            self.fall_back(cx, next_hop);
+            if !used {
+                continue;
+            }
+            if behind.is_empty() {
+                self.resolve_next_hop(cx, next_hop);
+            }
+            for destination in behind {
+                self.resolve(cx, destination, Purpose::Shortcut);
+            }
+        }
+    }
+
     /// Asks where an address is, unless it is being asked for already.
     pub(super) fn resolve(&mut self, cx: &mut Context<'_>, destination: IpAddr, purpose: Purpose) {
         if self.resolutions.contains(destination) {

@@ -89,7 +89,7 @@ impl Shortcuts {
     }
 
     /// Prefixes with this next hop.
-    fn via(&self, via: IpAddr) -> impl Iterator<Item = IpNet> + '_ {
+    pub(super) fn via(&self, via: IpAddr) -> impl Iterator<Item = IpNet> + '_ {
         let lowest = match via {
             IpAddr::V4(_) => IpNet::V4(ipnet::Ipv4Net::default()),
             IpAddr::V6(_) => IpNet::V6(ipnet::Ipv6Net::default()),

@@ -1,5 +1,7 @@
 //! What is taken back.
 
+use std::time::Duration;
+
 use super::{bench::*, clouds::*};
 use crate::nhrp::{
     engine::{CacheKind, EventKind, Input, Reason},
@@ -67,6 +69,33 @@ fn a_spoke_that_moved_is_found_again_by_those_it_answered() {
     assert!(bench.shortcuts("a").is_empty());
     assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
     assert_eq!(bench.neighbour("a", "10.0.0.2"), Some(ip("192.0.2.52")));
+}
+
+#[test]
+fn a_spoke_that_moved_is_known_there_by_those_it_sends_to() {
+    let mut bench = with_shortcut();
+    bench.data("a", "10.0.0.1", "10.0.0.2").unwrap();
+    bench.run(seconds(1));
+    bench.renumber("a", ip("192.0.2.51"));
+    // Only the hub has to hear of it before traffic goes on, by the hub first.
+    bench.run(Duration::from_millis(15));
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
+    assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "b"]);
+    assert_eq!(bench.neighbour("b", "10.0.0.1"), Some(ip("192.0.2.51")));
+}
+
+#[test]
+fn a_spoke_that_moved_asks_for_nothing_it_does_not_use() {
+    let mut bench = with_shortcut();
+    bench.run(seconds(450));
+    assert!(!bench.shortcuts("a").iter().any(|shortcut| shortcut.used));
+    bench.wire.clear();
+    bench.renumber("a", ip("192.0.2.51"));
+    bench.run(seconds(5));
+    assert!(bench.seen(PacketKind::ResolutionRequest).is_empty());
+    assert!(bench.shortcuts("a").is_empty());
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
 }
 
 #[test]

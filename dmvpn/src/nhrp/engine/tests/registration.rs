@@ -213,6 +213,23 @@ fn a_spoke_that_got_another_address_takes_its_unique_registration_with_it() {
 }
 
 #[test]
+fn a_source_that_is_back_makes_a_spoke_ask_again_at_once() {
+    let mut bench = cloud(|_, spoke| spoke.registration_interval = Some(seconds(10)));
+    bench.run(seconds(2));
+    bench.cut.insert((ip(A), ip(HUB)));
+    bench.run(seconds(300));
+    assert_eq!(bench.server("a", 0).state, NhsState::Probing);
+    bench.cut.clear();
+    bench.input("a", Input::LocalNbma { tunnel: TUNNEL, nbma: ip(A) });
+    bench.run(seconds(1));
+    assert_eq!(bench.server("a", 0).state, NhsState::Up);
+    // When nothing was missed, nothing is asked.
+    let sent = bench.server("a", 0).requests_sent;
+    bench.input("a", Input::LocalNbma { tunnel: TUNNEL, nbma: ip(A) });
+    assert_eq!(bench.server("a", 0).requests_sent, sent);
+}
+
+#[test]
 fn a_refusal_for_uniqueness_is_recovered_from_with_the_old_id() {
     let mut bench = cloud(|_, _| {});
     bench.run(seconds(1));

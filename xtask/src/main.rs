@@ -4,6 +4,7 @@
 
 mod build;
 mod demo;
+mod fuzz;
 mod process;
 mod run;
 mod setup;
@@ -50,6 +51,11 @@ enum Verb {
     ///
     /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed.
     Test(test::Arguments),
+
+    /// Look for inputs on which parsers panic or contradict themselves; ten minutes a target unless told otherwise.
+    ///
+    /// Fails at the first finding. What it discovers helps the next run; `fuzz/corpus/` is not changed.
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Run { arguments } => run::command(&arguments),
         Verb::Demo(arguments) => demo::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),
+        Verb::Fuzz(arguments) => fuzz::command(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -50,6 +50,14 @@ const CARGO_DENY: Requirement = Cargo(CargoTool {
     why: "checks licences and duplicate dependencies",
     minutes: 3,
 });
+const CARGO_FUZZ: Requirement = Cargo(CargoTool {
+    name: "cargo-fuzz",
+    version: "0.13.2",
+    debug: true,
+    why: "builds and runs the fuzz targets",
+    minutes: 1,
+});
+const CPP: Requirement = Debian(Program { name: "c++", package: "g++", why: "compiles libFuzzer" });
 const IP: Requirement =
     Debian(Program { name: "ip", package: "iproute2", why: "makes the namespaces of the labs" });
 const ETHTOOL: Requirement =
@@ -68,7 +76,9 @@ pub(crate) const DEMO: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ET
 /// What the tests need.
 pub(crate) const TEST: &[Requirement] =
     &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, BPFTOOL, Bpffs];
-/// All of it.
+/// What fuzzing needs.
+pub(crate) const FUZZ: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, CARGO_FUZZ, CPP];
+/// All of it but what only fuzzing needs.
 const EVERYTHING: &[Requirement] =
     &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, BPFTOOL, TCPDUMP, Bpffs];
 

@@ -29,13 +29,11 @@ fn content(path: &Path) -> Content {
         content.frames += 1;
         let Ok(found) = find(&frame) else { continue };
         let record = Record::read(content.frames, frame.time, found);
-        match &record.packet {
-            Ok(inspection) => *content.kinds.entry(inspection.packet.kind().name()).or_default() += 1,
-            Err(_) => {
-                content.malformed += 1;
-                continue;
-            }
-        }
+        let Ok(inspection) = &record.packet else {
+            content.malformed += 1;
+            continue;
+        };
+        *content.kinds.entry(inspection.packet.kind().name()).or_default() += 1;
         assert_eq!(record.verify(), Verdict::Same, "{}\n{}", path.display(), record.text());
     }
     content

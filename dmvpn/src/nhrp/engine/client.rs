@@ -309,9 +309,12 @@ impl Tunnel {
             self.report(cx, EventKind::NhsRefused { nbma, code });
         }
         self.set_server_state(cx, index, NhsState::Probing);
-        let wait = if code == CieCode::ALREADY_REGISTERED && !repeated {
+        if code == CieCode::ALREADY_REGISTERED {
             // Most likely it was us, from an address we had before: take that back (as OpenNHRP does) and try again.
-            self.purge_own_registration(cx, index);
+            // Every time: the purge may get lost, and nothing else would let us in before that registration ends.
+            self.purge_own_registration(cx, index, None);
+        }
+        let wait = if code == CieCode::ALREADY_REGISTERED && !repeated {
             Duration::from_secs(2)
         } else {
             self.random.jitter(Duration::from_mins(1), 50)
@@ -331,14 +334,14 @@ impl Tunnel {
             }
             return;
         }
-        self.config.nbma = nbma;
+        let old = std::mem::replace(&mut self.config.nbma, nbma);
         for index in 0..self.servers.len() {
             if self.servers[index].state == NhsState::Standby {
                 continue;
             }
             if self.config.unique {
                 // Our own registration from the old address would be in the way.
-                self.purge_own_registration(cx, index);
+                self.purge_own_registration(cx, index, Some(old));
             }
             self.servers[index].stand_by();
             self.register(cx, index);
@@ -348,8 +351,14 @@ impl Tunnel {
         self.resolve_anew(cx);
     }
 
-    /// Asks a server to forget us. No reply is wanted: nothing would follow from it.
-    pub(super) fn purge_own_registration(&mut self, cx: &mut Context<'_>, index: usize) {
+    /// Asks a server to forget us, or only that we are at `from`: then it cannot hurt a new registration that it
+    /// overtakes. No reply is wanted: nothing would follow from it.
+    pub(super) fn purge_own_registration(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        from: Option<IpAddr>,
+    ) {
         let server = &self.servers[index];
         let nbma = server.config.nbma;
         let main = (self.address(), server.protocol.unwrap_or_else(|| self.address()));
@@ -359,6 +368,7 @@ impl Tunnel {
                 prefix_length: self.host_prefix(),
                 // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
                 mtu: self.config.mtu,
+                nbma: from,
                 protocol: Some(ours),
                 ..Cie::default()
             };

@@ -66,7 +66,7 @@ impl Tunnel {
     /// Gives a server up: it is told, and asked no more.
     pub(super) fn release_server(&mut self, cx: &mut Context<'_>, index: usize) {
         if self.servers[index].state == NhsState::Up {
-            self.purge_own_registration(cx, index);
+            self.purge_own_registration(cx, index, None);
             self.report(cx, EventKind::NhsReleased { nbma: self.servers[index].config.nbma });
         }
         self.servers[index].stand_by();

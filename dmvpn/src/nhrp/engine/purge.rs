@@ -216,7 +216,7 @@ impl Tunnel {
     pub(super) fn shut_down(&mut self, cx: &mut Context<'_>) {
         for index in 0..self.servers.len() {
             if self.servers[index].state == NhsState::Up {
-                self.purge_own_registration(cx, index);
+                self.purge_own_registration(cx, index, None);
             }
         }
         for prefix in self.requesters.prefixes() {

@@ -167,10 +167,9 @@ impl Tunnel {
     pub(super) fn view_tables(&self) -> [TableView; 9] {
         let limits = &self.config.limits;
         let view = |name, entries, bound| TableView { name, entries, bound };
-        // A peer is there for an entry, for somebody who was told, for a server, or by configuration.
-        let peers = self.config.max_entries.saturating_add(limits.requesters);
+        // What the operator configured is a peer in any case.
         let peers =
-            peers.saturating_add(self.servers.len()).saturating_add(self.config.multicast.fixed.len());
+            limits.peers.saturating_add(self.servers.len()).saturating_add(self.config.multicast.fixed.len());
         [
             view("cache", self.cache.len(), self.config.max_entries),
             view("peers", self.peers.len(), peers),

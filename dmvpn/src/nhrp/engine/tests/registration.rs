@@ -230,6 +230,33 @@ fn a_source_that_is_back_makes_a_spoke_ask_again_at_once() {
 }
 
 #[test]
+fn a_purge_of_the_old_address_does_not_hurt_the_new_registration_that_overtakes_it() {
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    bench.wire.clear();
+    bench.renumber("a", ip("192.0.2.51"));
+    let purge = bench.seen(PacketKind::PurgeRequest)[0].packet.clone();
+    bench.run(seconds(5));
+    bench.inject("hub", "192.0.2.51", &purge);
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip("192.0.2.51")));
+}
+
+#[test]
+fn a_lost_purge_of_the_old_address_is_repeated() {
+    let mut bench = cloud(|_, _| {});
+    bench.run(seconds(1));
+    // Both the purge that the move sends and the one after the first refusal are lost.
+    bench.renumber("a", ip("192.0.2.51"));
+    let register = bench.seen(PacketKind::RegistrationRequest).pop().unwrap().packet.clone();
+    bench.flights_clear();
+    bench.inject("hub", "192.0.2.51", &register);
+    bench.run(std::time::Duration::from_millis(15));
+    bench.flights_clear();
+    bench.run(seconds(70));
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip("192.0.2.51")));
+}
+
+#[test]
 fn a_refusal_for_uniqueness_is_recovered_from_with_the_old_id() {
     let mut bench = cloud(|_, _| {});
     bench.run(seconds(1));

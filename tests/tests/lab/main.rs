@@ -1,6 +1,7 @@
 //! Real agents in a network of namespaces. Needs root; `cargo xtask test lab` runs it with a fresh `dmvpn`.
 
 mod bulk;
+mod capture;
 mod demo;
 mod host_names;
 mod leftovers;

@@ -239,7 +239,7 @@ impl Agent {
     fn counters_of(&self, tunnel: &Tunnel) -> Vec<CounterRow> {
         let Some(counters) = self.engine.counters(tunnel.id) else { return Vec::new() };
         let packets = counters.packets().map(|(kind, received, sent)| PacketCount {
-            kind: kind_name(kind).to_owned(),
+            kind: kind.name().to_owned(),
             received,
             sent,
         });
@@ -308,19 +308,5 @@ fn xdp_hook(mode: RunningMode) -> XdpHook {
         RunningMode::Native => XdpHook::Native,
         RunningMode::Offloaded => XdpHook::Offloaded,
         RunningMode::Generic => XdpHook::Generic,
-    }
-}
-
-/// Name of a kind of packet in tables and JSON.
-const fn kind_name(kind: PacketKind) -> &'static str {
-    match kind {
-        PacketKind::ResolutionRequest => "resolution-request",
-        PacketKind::ResolutionReply => "resolution-reply",
-        PacketKind::RegistrationRequest => "registration-request",
-        PacketKind::RegistrationReply => "registration-reply",
-        PacketKind::PurgeRequest => "purge-request",
-        PacketKind::PurgeReply => "purge-reply",
-        PacketKind::ErrorIndication => "error-indication",
-        PacketKind::TrafficIndication => "traffic-indication",
     }
 }

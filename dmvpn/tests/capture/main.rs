@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 use dmvpn::capture::{CaptureFile, find};
 use running::{Capture, dmvpn};
 use tempfile::TempDir;
-use wire::{Wire, decoys, in_namespace, nhrp_frames};
+use wire::{Tun, Wire, decoys, in_namespace, nhrp_frames};
 
 /// Bytes of every frame in a capture file; all of them hold NHRP.
 fn recorded(path: &Path) -> Vec<Vec<u8>> {
@@ -94,6 +94,44 @@ fn what_is_written_can_be_decoded() {
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(text.matches("encoded again: the same bytes").count(), 2, "{text}");
+    });
+}
+
+/// The packets in `recorded` frames of an interface, when `send` puts frames on it until there are so many.
+fn recorded_on(interface: &str, count: usize, send: impl FnOnce()) -> Vec<Vec<u8>> {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("nhrp.pcap");
+    let count = count.to_string();
+    let capture =
+        Capture::start(&["--interface", interface, "-w", path.to_str().unwrap(), "--count", &count]);
+    send();
+    let (status, _, errors) = capture.wait();
+    assert!(status.success(), "{errors}");
+    recorded(&path)
+}
+
+#[test]
+fn an_interface_without_ethernet_headers_gets_empty_ones() {
+    in_namespace(|| {
+        let tun = Tun::open("raw0");
+        let frames = nhrp_frames();
+        let recorded = recorded_on("raw0", frames.len(), || {
+            for frame in &frames {
+                tun.receive(&frame[14..]);
+            }
+        });
+        let expected: Vec<_> = frames.iter().map(|frame| [&[0; 12], &frame[12..]].concat()).collect();
+        assert_eq!(recorded, expected);
+    });
+}
+
+#[test]
+fn the_loopback_interface_shows_each_packet_once() {
+    in_namespace(|| {
+        wire::ip("link set lo up");
+        let (lo, frames) = (Wire::open("lo"), nhrp_frames());
+        let recorded = recorded_on("lo", frames.len(), || frames.iter().for_each(|frame| lo.send(frame)));
+        assert_eq!(recorded, frames);
     });
 }
 

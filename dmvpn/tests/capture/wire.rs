@@ -1,6 +1,6 @@
 //! A namespace with a veth pair, and frames that are put on it.
 
-use std::{os::fd::AsRawFd, panic::resume_unwind, process::Command, thread};
+use std::{fs::File, io::Write, os::fd::AsRawFd, panic::resume_unwind, process::Command, thread};
 
 use nix::{
     libc,
@@ -59,6 +59,37 @@ impl Wire {
     pub(crate) fn send(&self, frame: &[u8]) {
         let sent = sendto(self.socket.as_raw_fd(), frame, &self.address, MsgFlags::empty()).unwrap();
         assert_eq!(sent, frame.len());
+    }
+}
+
+/// A device without Ethernet headers, on which the test is the other side.
+pub(crate) struct Tun(File);
+
+impl Tun {
+    pub(crate) fn open(name: &str) -> Self {
+        #[repr(C)]
+        struct Request {
+            name: [u8; libc::IFNAMSIZ],
+            flags: libc::c_short,
+            padding: [u8; 22],
+        }
+        nix::ioctl_write_ptr_bad!(set_interface, libc::TUNSETIFF as libc::Ioctl, Request);
+
+        let file = File::options().read(true).write(true).open("/dev/net/tun").unwrap();
+        let flags = libc::c_short::try_from(libc::IFF_TUN | libc::IFF_NO_PI).unwrap();
+        let mut request = Request { name: [0; libc::IFNAMSIZ], flags, padding: [0; 22] };
+        request.name[..name.len()].copy_from_slice(name.as_bytes());
+        #[expect(unsafe_code, reason = "there is no other way to make such a device")]
+        // SAFETY: the request is as long as the kernel's, and lives across the call.
+        unsafe { set_interface(file.as_raw_fd(), &raw const request) }.unwrap();
+        ip(&format!("link set {name} addrgenmode none"));
+        ip(&format!("link set {name} up"));
+        Self(file)
+    }
+
+    /// Lets the device receive a packet.
+    pub(crate) fn receive(&self, packet: &[u8]) {
+        assert_eq!((&self.0).write(packet).unwrap(), packet.len());
     }
 }
 

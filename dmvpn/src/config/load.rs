@@ -33,13 +33,15 @@ impl Config {
             let at = end_of(&String::from_utf8_lossy(&bytes[..error.valid_up_to()]));
             vec![Problem::new(at, "not text: expected UTF-8")]
         })?;
-        let root = yaml::parse(text).map_err(|problem| vec![problem])?;
+        let end = end_of(text);
+        let root = yaml::parse(text).map_err(|problem| vec![problem.not_behind(end)])?;
 
         let mut problems = Vec::new();
         let draft = Draft::read(&root, &mut problems);
         if let Some(draft) = &draft {
             validate(draft, &mut problems);
         }
+        let mut problems: Vec<_> = problems.into_iter().map(|problem| problem.not_behind(end)).collect();
         problems.sort();
         match draft.and_then(Draft::complete) {
             Some(config) if problems.is_empty() => Ok(config),
@@ -48,9 +50,10 @@ impl Config {
     }
 }
 
-/// The position after `text`.
+/// The position after `text`. A line ends as in YAML: with a line feed, a carriage return, or both.
 fn end_of(text: &str) -> Position {
-    let line = text.matches('\n').count() + 1;
-    let column = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-    Position { line, column }
+    let text = text.replace("\r\n", "\n");
+    let mut lines = text.rsplit(['\n', '\r']);
+    let column = lines.next().map_or(0, |last| last.chars().count()) + 1;
+    Position { line: lines.count() + 1, column }
 }

@@ -48,6 +48,12 @@ impl Problem {
     pub(super) fn new(at: Position, message: impl Into<String>) -> Self {
         Self { at, message: message.into() }
     }
+
+    /// The same problem, at `end` if it is behind it: the parser of YAML adds a line to a text that does not end
+    /// with one.
+    pub(super) fn not_behind(self, end: Position) -> Self {
+        Self { at: self.at.min(end), ..self }
+    }
 }
 
 /// Most problems in a report; with more of them the file is something else.

@@ -13,6 +13,9 @@ fn reports_what_is_not_yaml() {
         "tunnels: [1, 2\n",
         &["2:1: not YAML: while parsing a flow sequence, expected ',' or ']'"],
     );
+    // Behind the end of a last line that has none, no line is named.
+    assert_problems("max-peers: 1\ntunnels", &["2:8: not YAML: simple key expected"]);
+    assert_problems("max-peers: 1\r\nipv6: 2\rtunnels", &["3:8: not YAML: simple key expected"]);
     assert_problems(
         "tunnels:\n\t- name: a\n",
         &["2:2: not YAML: tabs disallowed within this context (block indentation)"],

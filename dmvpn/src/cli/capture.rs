@@ -190,3 +190,63 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{capture::Gre, control::samples};
+
+    fn rows() -> Vec<InterfaceRow> {
+        let Answer::Interfaces(rows) = samples::interfaces() else { unreachable!() };
+        rows
+    }
+
+    fn envelope(source: &str, destination: &str, key: Option<u32>) -> Envelope {
+        Envelope {
+            vlans: vec![],
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            tos: 0,
+            ttl: 255,
+            gre: Some(Gre { protocol: 0x2001, key, sequence: None, checksum: None, length: 8 }),
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_recorded_where_it_is_attached() {
+        let sources = Sources::of_tunnels(rows(), Some("dmvpn0")).unwrap();
+        assert_eq!(sources.interfaces, ["eth0", "eth1"]);
+        let tunnel = Tunnel { source: "192.0.2.10".parse().unwrap(), key: Some(42) };
+        assert_eq!(sources.tunnel, Some(tunnel));
+    }
+
+    #[test]
+    fn without_a_name_all_tunnels_are_recorded() {
+        let mut rows = rows();
+        rows[1].xdp = rows[0].xdp[..1].to_vec();
+        let sources = Sources::of_tunnels(rows, None).unwrap();
+        // Each interface once: a packet is not to be seen twice.
+        assert_eq!(sources.interfaces, ["eth0", "eth1"]);
+        assert_eq!(sources.tunnel, None);
+    }
+
+    #[test]
+    fn says_why_there_is_nothing_to_record() {
+        let error = |rows, name| Sources::of_tunnels(rows, name).err().unwrap().to_string();
+        assert_eq!(error(rows(), Some("dmvpn9")), "the agent has no tunnel dmvpn9");
+        assert_eq!(error(rows(), Some("dmvpn1")), "dmvpn1 has no source address now");
+        let nothing = "no interface is below the agent's tunnels now: name one with --interface";
+        assert_eq!(error(vec![], None), nothing);
+        assert_eq!(error(rows()[1..].to_vec(), None), nothing);
+    }
+
+    #[test]
+    fn a_tunnel_carries_what_has_its_address_and_its_key() {
+        let tunnel = Tunnel { source: "192.0.2.10".parse().unwrap(), key: Some(42) };
+        assert!(tunnel.carries(&envelope("192.0.2.10", "203.0.113.1", Some(42))));
+        assert!(tunnel.carries(&envelope("203.0.113.1", "192.0.2.10", Some(42))));
+        assert!(!tunnel.carries(&envelope("203.0.113.1", "192.0.2.10", Some(43))));
+        assert!(!tunnel.carries(&envelope("203.0.113.1", "192.0.2.10", None)));
+        assert!(!tunnel.carries(&envelope("203.0.113.1", "192.0.2.11", Some(42))));
+    }
+}

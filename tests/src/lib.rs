@@ -10,6 +10,7 @@ pub mod config;
 pub mod lab;
 pub mod namespace;
 pub mod poll;
+pub mod sim;
 pub mod traffic;
 pub mod undo;
 pub mod wire;

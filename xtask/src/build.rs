@@ -21,6 +21,9 @@ pub(crate) const AGENT: Binary = Binary { package: "dmvpn", name: "dmvpn" };
 /// The demo.
 pub(crate) const DEMO: Binary = Binary { package: "dmvpn-tests", name: "demo" };
 
+/// The simulation.
+pub(crate) const SIM: Binary = Binary { package: "dmvpn-tests", name: "sim" };
+
 /// A program of the workspace.
 #[derive(Clone, Copy)]
 pub(crate) struct Binary {

@@ -8,6 +8,7 @@ mod fuzz;
 mod process;
 mod run;
 mod setup;
+mod sim;
 mod test;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -47,6 +48,12 @@ enum Verb {
     /// Build everything, then watch two spokes and a hub make a shortcut, in network namespaces (needs root).
     Demo(demo::Arguments),
 
+    /// Simulate a large network of real protocol engines in virtual time, and check it at every step.
+    ///
+    /// Mass registration after a power cut, renewal, churn, loss, traffic, a hub that fails, spokes that move, and
+    /// strangers. Prints progress on standard error, then figures; fails when an invariant was violated.
+    Sim(sim::Arguments),
+
     /// Check and test everything: format, lints, licences, unit tests, kernel and lab tests (the last need root).
     ///
     /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed.
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Build => build::command(),
         Verb::Run { arguments } => run::command(&arguments),
         Verb::Demo(arguments) => demo::command(&arguments),
+        Verb::Sim(arguments) => sim::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),
         Verb::Fuzz(arguments) => fuzz::command(&arguments),
     };

@@ -143,8 +143,11 @@ impl Tunnel {
                 self.peers.release(from, User::Neighbour(protocol), cx.out);
             }
         }
-        if kind == Kind::Registered && old != Some((Kind::Registered, nbma)) {
-            self.enter_registered(cx, nbma);
+        if kind == Kind::Registered {
+            self.revision += 1;
+            if old != Some((Kind::Registered, nbma)) {
+                self.enter_registered(cx, nbma);
+            }
         }
 
         let sent = match renew {
@@ -198,6 +201,7 @@ impl Tunnel {
     }
 
     fn leave_registered(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
+        self.revision += 1;
         if let Some(peer) = self.peers.get_mut(nbma) {
             peer.registrations = peer.registrations.saturating_sub(1);
         }

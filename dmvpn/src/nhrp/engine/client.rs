@@ -186,7 +186,7 @@ impl Tunnel {
         };
         let nat = self.nat_cie(nbma, self.servers[index].protocol.unwrap_or(unknown));
         let cie = Cie { nbma: None, protocol: None, ..self.own_cie() };
-        let body = Body::RegistrationRequest(Clients { request_id: self.registration_id, cies: vec![cie] });
+        let body = Body::RegistrationRequest(Clients { request_id: self.ids.registration, cies: vec![cie] });
         let unique = if self.config.unique { Flags::REGISTRATION_UNIQUE } else { Flags::default() };
         let packet = self.request(destination, body, unique | Flags::NAT, vec![nat]);
         self.send(cx, nbma, packet);
@@ -229,7 +229,7 @@ impl Tunnel {
             return self.link_local_reply(cx, source, packet);
         }
         let found = self.servers.iter().position(|server| server.config.nbma == source && server.waiting);
-        let Some(index) = found.filter(|_| *request_id == self.registration_id) else {
+        let Some(index) = found.filter(|_| *request_id == self.ids.registration) else {
             return self.counters.count(Fault::UnexpectedReply);
         };
         let server = &mut self.servers[index];
@@ -372,7 +372,7 @@ impl Tunnel {
                 protocol: Some(ours),
                 ..Cie::default()
             };
-            let body = Body::PurgeRequest(Clients { request_id: self.registration_id, cies: vec![cie] });
+            let body = Body::PurgeRequest(Clients { request_id: self.ids.registration, cies: vec![cie] });
             let packet = self.request(destination, body, Flags::PURGE_NO_REPLY, Vec::new());
             self.send(cx, nbma, packet);
         }

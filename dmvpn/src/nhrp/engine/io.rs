@@ -4,7 +4,7 @@ use std::{net::IpAddr, ops::Add, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{Event, Nhs};
+use super::{Event, Nhs, Registration};
 
 /// Time as the engine knows it: since an arbitrary start, never backwards.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +91,14 @@ pub enum Input<'a> {
         prefix: IpNet,
         /// Next hop, adopted before.
         via: IpAddr,
+    },
+    /// Registrations that an earlier agent saved. Comes before any `Adopt`, which knows less.
+    Restore {
+        /// Which tunnel.
+        tunnel: TunnelId,
+        /// As [`Engine::registrations`](super::Engine::registrations) gave them, with the time that passed since then
+        /// taken off what remains.
+        registrations: &'a [Registration],
     },
     /// An address that copies of multicast packets went to under an earlier agent: it was a client's. Comes after
     /// the `Adopt` of the client.

@@ -25,7 +25,7 @@ impl Tunnel {
         let destination = server.link_local.unwrap_or(ours);
         let nat = self.nat_cie(nbma, self.servers[index].link_local.unwrap_or(IpAddr::from([0; 16])));
         let cie = Cie { nbma: None, protocol: None, ..self.own_cie() };
-        let body = Body::RegistrationRequest(Clients { request_id: self.registration_id, cies: vec![cie] });
+        let body = Body::RegistrationRequest(Clients { request_id: self.ids.registration, cies: vec![cie] });
         let unique = if self.config.unique { Flags::REGISTRATION_UNIQUE } else { Flags::default() };
         let packet = self.request(destination, body, unique | Flags::NAT, vec![nat]);
         self.send(cx, nbma, packet);
@@ -47,7 +47,7 @@ impl Tunnel {
         let named =
             packet.destination_protocol.filter(|&address| is_link_local(address) && !self.is_own(address));
         let accepted =
-            cies.iter().all(|cie| cie.code == CieCode::SUCCESS) && *request_id == self.registration_id;
+            cies.iter().all(|cie| cie.code == CieCode::SUCCESS) && *request_id == self.ids.registration;
         let (Some(index), Some(protocol), true) = (found, named, accepted) else {
             return self.counters.count(Fault::UnexpectedReply);
         };

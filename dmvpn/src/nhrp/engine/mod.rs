@@ -16,7 +16,7 @@
 //! | `errors` | Error Indications |
 //! | `redirect` | Traffic Indications |
 //! | `purge`, `routes` | taking back what is no longer true |
-//! | `adopt` | taking over from an earlier agent |
+//! | `adopt`, `restore` | taking over from an earlier agent: what it left in the kernel, what it saved |
 //! | `cache`, `peers` | the tables, and the actions that keep the kernel like them |
 
 mod adopt;
@@ -40,6 +40,7 @@ mod receive;
 mod redirect;
 mod requesters;
 mod resolution;
+mod restore;
 mod routes;
 mod server;
 mod servers;
@@ -60,6 +61,7 @@ pub use config::{
 pub use counters::{Counters, Fault};
 pub use event::{Event, EventKind, Reason, Severity, Table};
 pub use io::{Action, Environment, Input, Route, Time, TunnelId};
+pub use restore::{Registration, RequestIds};
 pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView, TableView};
 
 use ordered_map::OrderedMap;
@@ -77,12 +79,19 @@ pub struct Engine {
 impl Engine {
     /// An engine that has not started. Of two tunnels with one id the later one counts.
     ///
-    /// `seed` makes request ids and jitter differ between nodes. A seed that a node keeps over restarts lets it take
-    /// back a unique registration that it made before, from another NBMA address (RFC 2332 5.2.3).
+    /// `seed` makes request ids and jitter differ between nodes.
     pub fn new(tunnels: Vec<TunnelConfig>, seed: u64) -> Self {
         let networks = tunnels.iter().map(|config| (config.id, config.network_id)).collect();
         let tunnels = tunnels.into_iter().map(|config| (config.id, Tunnel::new(config, seed))).collect();
         Self { tunnels, networks, running: false }
+    }
+
+    /// Lets a tunnel's request ids go on from those that an earlier agent saved. To be called before
+    /// [`start`](Self::start).
+    pub fn resume(&mut self, tunnel: TunnelId, saved: RequestIds) {
+        if let Some(tunnel) = self.tunnels.get_mut(&tunnel) {
+            tunnel.resume(saved);
+        }
     }
 
     /// Installs what the configuration says and begins to register with the servers.
@@ -155,6 +164,11 @@ impl Engine {
                     tunnel.peer_down(&mut cx, nbma);
                 }
             }
+            Input::Restore { tunnel, registrations } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.restore(&mut cx, registrations);
+                }
+            }
             Input::RoutesChanged => {
                 for tunnel in tunnels.values_mut() {
                     tunnel.routes_changed(&cx);
@@ -217,6 +231,21 @@ impl Engine {
     /// How full the tables of a tunnel are.
     pub fn tables(&self, tunnel: TunnelId) -> impl Iterator<Item = TableView> {
         self.tunnels.get(&tunnel).into_iter().flat_map(Tunnel::view_tables)
+    }
+
+    /// The registrations of a tunnel's clients, for [`Input::Restore`] of a later agent.
+    pub fn registrations(&self, tunnel: TunnelId, now: Time) -> impl Iterator<Item = Registration> {
+        self.tunnels.get(&tunnel).into_iter().flat_map(move |tunnel| tunnel.registrations(now))
+    }
+
+    /// How far a tunnel's request ids have come, for [`Self::resume`] of a later agent.
+    pub fn request_ids(&self, tunnel: TunnelId) -> Option<RequestIds> {
+        self.tunnels.get(&tunnel).map(|tunnel| tunnel.ids)
+    }
+
+    /// A number that changes whenever there is something new to save.
+    pub fn revision(&self) -> u64 {
+        self.tunnels.values().map(|tunnel| tunnel.revision).sum()
     }
 
     /// What was counted on a tunnel.

@@ -172,7 +172,7 @@ impl Tunnel {
         to: IpAddr,
         last_word: bool,
     ) {
-        let mut request_id = self.random.id();
+        let mut request_id = self.next_request_id();
         while self.purges.0.contains_key(&request_id) {
             request_id = request_id.wrapping_add(1);
         }

@@ -161,7 +161,7 @@ impl Tunnel {
         if self.resolutions.len() >= self.config.limits.pending_resolutions {
             return self.table_full(cx, Table::Resolutions);
         }
-        let mut id = self.random.id();
+        let mut id = self.next_request_id();
         while self.resolutions.by_id.contains_key(&id) {
             id = id.wrapping_add(1);
         }

@@ -287,6 +287,9 @@ impl Tunnel {
     /// Takes a shortcut out: traffic takes the routed path again.
     pub(super) fn remove_shortcut(&mut self, cx: &mut Context<'_>, prefix: IpNet, reason: Reason) {
         let Some(shortcut) = self.shortcuts.remove(prefix) else { return };
+        if shortcut.source == Source::Registered {
+            self.revision += 1;
+        }
         self.timers.clear(Subject::Shortcut(prefix));
         cx.out.push(Action::RemoveRoute { tunnel: self.config.id, prefix, via: Some(shortcut.via) });
         self.report(cx, EventKind::ShortcutDown { prefix, reason });
@@ -377,6 +380,7 @@ impl Tunnel {
         };
         self.set_shortcut_timer(prefix, &shortcut);
         self.shortcuts.insert(prefix, shortcut);
+        self.revision += 1;
         CieCode::SUCCESS
     }
 }

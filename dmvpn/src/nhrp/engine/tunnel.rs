@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    Action, Counters, Environment, Time, TunnelConfig, TunnelId,
+    Action, Counters, Environment, RequestIds, Time, TunnelConfig, TunnelId,
     cache::{Binding, Kind, Offer},
     client::Server,
     limits::{Bucket, Strangers},
@@ -45,9 +45,9 @@ pub(super) struct Tunnel {
     pub(super) timers: Timers,
     pub(super) random: Random,
     pub(super) counters: Counters,
-    /// Id of all our registrations. RFC 2332 5.2.3 wants one that outlives a restart: with it we can take back a
-    /// registration that an earlier NBMA address of ours made. It does when the engine's seed does.
-    pub(super) registration_id: u32,
+    pub(super) ids: RequestIds,
+    /// Counts changes of what is worth saving.
+    pub(super) revision: u64,
     pub(super) strangers: Strangers,
     pub(super) everyone: Bucket,
     /// Limits reports of what peers do.
@@ -71,7 +71,8 @@ impl Tunnel {
             purges: Purges::default(),
             redirects: Redirects::default(),
             timers: Timers::default(),
-            registration_id: random.id(),
+            ids: RequestIds { registration: random.id(), next: random.id() },
+            revision: 0,
             random,
             counters: Counters::default(),
             strangers: Strangers::default(),

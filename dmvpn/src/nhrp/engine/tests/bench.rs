@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use crate::nhrp::{
     engine::{
         Action, CacheKind, CacheView, Engine, Environment, EventKind, Failover, Fault, Input, Limits,
-        Multicast, Nhs, NhsView, Policy, Route, ShortcutView, Time, TunnelConfig, TunnelId,
+        Multicast, Nhs, NhsView, Policy, RequestIds, Route, ShortcutView, Time, TunnelConfig, TunnelId,
     },
     wire::{Packet, PacketKind},
 };
@@ -251,6 +251,21 @@ impl Bench {
         node.engine.start(self.now, &node.kernel, &mut out);
         self.take(name, out);
         self
+    }
+
+    /// Reboots a node: another agent, whose randomness is its own, with `saved` ids. Of the kernel routes are left.
+    pub(super) fn reboot(&mut self, name: &'static str, config: TunnelConfig, saved: Option<RequestIds>) {
+        let node = self.nodes.get_mut(name).unwrap();
+        node.kernel = Kernel { routes: std::mem::take(&mut node.kernel.routes), ..Kernel::default() };
+        node.nbma = config.nbma;
+        let tunnel = config.id;
+        node.engine = Engine::new(vec![config], self.now.0.as_secs() + 77);
+        if let Some(saved) = saved {
+            node.engine.resume(tunnel, saved);
+        }
+        let mut out = Vec::new();
+        node.engine.start(self.now, &node.kernel, &mut out);
+        self.take(name, out);
     }
 
     fn take(&mut self, name: &'static str, actions: Vec<Action>) {

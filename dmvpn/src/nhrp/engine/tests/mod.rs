@@ -12,6 +12,7 @@ mod purge;
 mod refusal;
 mod registration;
 mod resolution;
+mod restore;
 mod scale;
 mod servers;
 mod shortcut;

@@ -184,10 +184,10 @@ fn a_question_never_goes_back_to_where_it_came_from() {
     let answer = bench.wire.last().unwrap();
     assert_eq!((answer.to, answer.packet.kind()), (ip(A), PacketKind::ResolutionReply));
     assert_eq!(answer.packet.body.clients().unwrap().cies[0].code, CieCode::NO_BINDING);
-    // Nor is somebody told where itself is.
+    // Nor is somebody told where itself is: there is a binding, but not for whoever is at the same address.
     request.destination_protocol = request.source_protocol;
     bench.inject("hub", A, &request);
-    assert_eq!(bench.wire.last().unwrap().packet.body.clients().unwrap().cies[0].code, CieCode::NO_BINDING);
+    assert_eq!(bench.wire.last().unwrap().packet.body.clients().unwrap().cies[0].code, CieCode::PROHIBITED);
 }
 
 #[test]

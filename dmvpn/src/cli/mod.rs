@@ -18,7 +18,8 @@ use clap::{Parser, Subcommand};
 /// A DMVPN hub or spoke for Linux with an eBPF/XDP data path.
 ///
 /// `dmvpn run` is the agent: it speaks NHRP (RFC 2332, as Cisco, Huawei and FRR do) and keeps tunnel interfaces,
-/// neighbours, routes and the data path's maps up to date. Tunnels keep forwarding when it stops or is killed.
+/// neighbours, routes and the data path's maps up to date. Tunnels keep forwarding when it is
+/// killed, and the next agent takes them over; SIGTERM ends them in good order.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = EXIT_STATUS)]
 struct Arguments {

@@ -73,6 +73,9 @@ impl Tunnel {
         // RFC 2332 5.2.2: what is left of the holding time.
         let left = binding.expires.map_or(self.config.holding_time, |at| at.since(cx.now));
         let offer = &binding.offer;
+        if packet.flags.contains(Flags::RESOLUTION_UNIQUE) && !offer.unique {
+            return self.refuse(cx, source, packet, CieCode::NOT_UNIQUE);
+        }
         let answer = Answer {
             prefix: IpNet::from(destination),
             nbma: offer.claimed,

@@ -4,9 +4,12 @@ use std::{net::IpAddr, ops::Range};
 
 use super::{
     EventKind, Fault,
+    transit::{record_kind, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{Body, DecodeError, ErrorCode, ErrorIndication, Packet, PacketKind};
+use crate::nhrp::wire::{
+    Body, DecodeError, ErrorCode, ErrorIndication, ExtensionKind, IpFamily, Packet, PacketKind,
+};
 
 /// Longest part of an offending packet to send back; more does not help to find the fault.
 const LONGEST: usize = 512;
@@ -14,17 +17,28 @@ const LONGEST: usize = 512;
 /// Where the kind of packet is.
 const KIND: usize = 17;
 
+/// Where the addresses begin.
+const ADDRESSES: usize = 28;
+
 impl Tunnel {
     /// Answers a packet with an Error Indication: never one about an error, few a second.
     pub(super) fn send_error(&mut self, cx: &mut Context<'_>, to: IpAddr, about: &Packet, code: ErrorCode) {
-        let Some(destination) = about.source_protocol else { return };
+        // In a reply the source is who asked; what it answers, the destination, leads to who sent it.
+        let sender = match about.kind() {
+            PacketKind::ResolutionReply | PacketKind::RegistrationReply | PacketKind::PurgeReply => {
+                about.destination_protocol
+            }
+            _ => about.source_protocol,
+        };
+        let Some(destination) = sender.filter(|&sender| !self.is_own(sender)) else { return };
         let mut bytes = Vec::new();
         if about.encode(&mut bytes).is_err() {
             return self.counters.count(Fault::Encode);
         }
         // Whoever does not know the password is not told it.
         let tell_password = code != ErrorCode::AUTHENTICATION_FAILURE;
-        self.send_error_about(cx, (to, destination), &bytes, 0, code, tell_password);
+        let offset = place(about, &bytes, code).unwrap_or(0);
+        self.send_error_about(cx, (to, destination), &bytes, offset, code, tell_password);
     }
 
     /// The same about bytes that cannot be read as a packet, if enough of them can to say who sent them.
@@ -88,11 +102,43 @@ fn resolution_id(head: &[u8]) -> Option<u32> {
     (head[KIND] == PacketKind::ResolutionRequest as u8).then_some(id)
 }
 
+/// Where in a packet its fault is, in bytes from its start, as far as the code tells.
+fn place(about: &Packet, bytes: &[u8], code: ErrorCode) -> Option<u16> {
+    const HOP_COUNT: u16 = 9;
+
+    match code {
+        ErrorCode::HOP_COUNT_EXCEEDED => Some(HOP_COUNT),
+        ErrorCode::UNRECOGNIZED_EXTENSION => extension_at(bytes, unknown_compulsory(about)?),
+        ErrorCode::AUTHENTICATION_FAILURE => extension_at(bytes, ExtensionKind::AUTHENTICATION),
+        ErrorCode::LOOP_DETECTED => extension_at(bytes, record_kind(about.kind())),
+        ErrorCode::PROTOCOL_ADDRESS_UNREACHABLE => {
+            let before = [about.source_nbma, about.source_protocol].into_iter().flatten();
+            let length: usize =
+                before.map(|address| usize::from(IpFamily::of(address).address_length())).sum();
+            u16::try_from(ADDRESSES + length + about.source_subaddress.len()).ok()
+        }
+        _ => None,
+    }
+}
+
+/// Where the first extension of a kind begins.
+fn extension_at(bytes: &[u8], kind: ExtensionKind) -> Option<u16> {
+    const FIRST: usize = 14;
+    /// The bits of the type field that hold the number.
+    const NUMBER: u16 = 0x3FFF;
+
+    let field = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let mut at = usize::from(field(FIRST)?);
+    while at > 0 && field(at)? & NUMBER != kind.0 {
+        at += 4 + usize::from(field(at + 2)?);
+    }
+    u16::try_from(at).ok()
+}
+
 /// Source protocol address of a packet that cannot be read as a whole (RFC 2332 5.1, 5.2.0.1).
 fn source_protocol(bytes: &[u8]) -> Option<IpAddr> {
     const NBMA_LENGTHS: Range<usize> = 18..20;
     const PROTOCOL_LENGTH: usize = 20;
-    const ADDRESSES: usize = 28;
     /// The bits of an NBMA length field that are the length.
     const LENGTH: u8 = 0x3F;
 

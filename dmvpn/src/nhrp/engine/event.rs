@@ -46,7 +46,7 @@ pub enum EventKind {
         /// Requests in a row without an answer.
         unanswered: u32,
     },
-    /// A worse server is given up because better ones answer.
+    /// A server is given up: better ones answer, or it is in the list no more.
     NhsReleased {
         /// Its NBMA address.
         nbma: IpAddr,
@@ -232,7 +232,7 @@ impl fmt::Display for EventKind {
             Self::NhsDown { nbma, unanswered } => {
                 write!(f, "server at {nbma} did not answer {unanswered} registration requests")
             }
-            Self::NhsReleased { nbma } => write!(f, "server at {nbma} released: better ones answer"),
+            Self::NhsReleased { nbma } => write!(f, "server at {nbma} released: no longer needed"),
             Self::NhsRefused { nbma, code } => {
                 write!(f, "server at {nbma} refused our registration: {code}")
             }

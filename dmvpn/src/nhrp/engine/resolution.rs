@@ -12,7 +12,7 @@ use super::{
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{Body, Cie, CieCode, Clients, ExtensionKind, Flags, IpFamily, Packet};
+use crate::nhrp::wire::{Body, Cie, CieCode, Clients, ErrorCode, ExtensionKind, Flags, IpFamily, Packet};
 
 /// Seconds to wait after the request and after each repetition; after the last one we give up. FRR's numbers.
 const PATIENCE: [u64; 7] = [1, 2, 4, 7, 7, 7, 2];
@@ -276,7 +276,12 @@ impl Tunnel {
     pub(super) fn resolution_reply(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) {
         let Body::ResolutionReply(clients) = &packet.body else { return };
         let Some(&destination) = self.resolutions.by_id.get(&clients.request_id) else {
-            return self.counters.count(Fault::UnexpectedReply);
+            self.counters.count(Fault::UnexpectedReply);
+            // A late one is nothing to complain about (RFC 2332 5.2.7 wants an error for what we never asked).
+            if !self.was_ours(clients.request_id) {
+                self.send_error(cx, source, packet, ErrorCode::INVALID_RESOLUTION_REPLY);
+            }
+            return;
         };
         if packet.destination_protocol.is_some_and(|named| named != destination) {
             return self.counters.count(Fault::UnexpectedReply);

@@ -50,6 +50,13 @@ pub struct RequestIds {
 }
 
 impl Tunnel {
+    /// Whether an id was one of ours not long ago.
+    pub(super) const fn was_ours(&self, id: u32) -> bool {
+        const NOT_LONG_AGO: u32 = 1 << 16;
+
+        matches!(self.ids.next.wrapping_sub(id), 1..=NOT_LONG_AGO)
+    }
+
     /// A new id for a request.
     pub(super) fn next_request_id(&mut self) -> u32 {
         let id = self.ids.next;

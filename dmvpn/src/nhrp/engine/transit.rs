@@ -95,7 +95,8 @@ impl Tunnel {
         known.filter(|&nbma| Some(nbma) != exclude).or_else(|| self.relay(exclude))
     }
 
-    /// Checks whether a packet may be sent on: hop count and loops (RFC 2332 5.1, 5.3.2). Answers it if not.
+    /// Checks whether a packet may be sent on: hop count and loops (RFC 2332 5.1, 5.2.7, 5.3.1 to 5.3.3). Answers it
+    /// if not.
     pub(super) fn may_pass(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) -> bool {
         if !self.peers.contains(source) {
             // We carry for peers only: anything else could be bounced off us by anyone.
@@ -107,15 +108,28 @@ impl Tunnel {
             self.send_error(cx, source, packet, ErrorCode::HOP_COUNT_EXCEEDED);
             return false;
         }
-        let records = packet.records(record_kind(packet.kind())).into_iter().flatten();
-        let mut records = records.map(|cie| (cie.nbma, cie.protocol));
-        if records.any(|record| record == (Some(self.config.nbma), Some(self.address()))) {
+        if packet.kind() == PacketKind::ErrorIndication
+            && self.is_us(packet.source_nbma, packet.source_protocol)
+        {
+            self.counters.count(Fault::Loop);
+            return false;
+        }
+        let mut records = packet.records(record_kind(packet.kind())).into_iter().flatten();
+        let responder = packet.records(ExtensionKind::RESPONDER_ADDRESS).and_then(|cies| cies.first());
+        let answered = packet.kind() == PacketKind::ResolutionReply
+            && responder.is_some_and(|cie| cie.protocol.is_some_and(|address| self.is_own(address)));
+        if answered || records.any(|cie| self.is_us(cie.nbma, cie.protocol)) {
             self.counters.count(Fault::Loop);
             self.report_bounded(cx, EventKind::Loop { source });
             self.send_error(cx, source, packet, ErrorCode::LOOP_DETECTED);
             return false;
         }
         true
+    }
+
+    /// Whether both addresses are ours.
+    fn is_us(&self, nbma: Option<IpAddr>, protocol: Option<IpAddr>) -> bool {
+        nbma == Some(self.config.nbma) && protocol.is_some_and(|address| self.is_own(address))
     }
 
     /// A packet can go no further.
@@ -169,7 +183,7 @@ const fn is_authoritative(kind: Kind) -> bool {
 }
 
 /// The record that a server adds to when it sends a packet on.
-const fn record_kind(kind: PacketKind) -> ExtensionKind {
+pub(super) const fn record_kind(kind: PacketKind) -> ExtensionKind {
     match kind {
         PacketKind::ResolutionReply | PacketKind::RegistrationReply | PacketKind::PurgeReply => {
             ExtensionKind::REVERSE_TRANSIT
@@ -190,6 +204,9 @@ pub(super) fn station(packet: &Packet) -> Option<IpAddr> {
 /// An extension that its sender wants understood and that we do not know.
 pub(super) fn unknown_compulsory(packet: &Packet) -> Option<ExtensionKind> {
     let list = &packet.extensions.as_ref()?.list;
-    let unknown = list.iter().find(|extension| extension.compulsory && !extension.value.kind().is_known());
+    let unknown = list.iter().find(|extension| {
+        let kind = extension.value.kind();
+        extension.compulsory && !kind.is_known() && !kind.is_of_huawei()
+    });
     unknown.map(|extension| extension.value.kind())
 }

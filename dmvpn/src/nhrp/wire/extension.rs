@@ -52,6 +52,12 @@ impl ExtensionKind {
         matches!(self.0, 0 | 3..=5 | 7..=10)
     }
 
+    /// Whether it is one of the four that Huawei adds. They say things about the device that nobody has to know, with
+    /// whatever compulsory bit.
+    pub const fn is_of_huawei(self) -> bool {
+        matches!(self.0, 0x400..=0x403)
+    }
+
     /// The bits of the type field that hold the number, and the two above them.
     const NUMBER: u16 = 0x3FFF;
     const RESERVED: u16 = 0x4000;

@@ -154,25 +154,29 @@ impl Tunnel {
     fn has_token(&mut self, cx: &Context<'_>, source: IpAddr) -> bool {
         let rate = u64::from(self.config.limits.packets_per_source);
         let peers = self.peers.len() as u64;
-        let everyone = u64::from(self.config.limits.packets_total) + rate.saturating_mul(peers);
-        let from_source = match self.peers.get_mut(source) {
-            Some(peer) => {
-                let rate = if peer.users.keys().any(|user| matches!(user, User::Server(_))) {
-                    // A server brings us the packets of everyone.
-                    u64::from(self.config.limits.packets_total)
-                } else {
-                    // Behind one NAT address there may be many clients.
-                    rate.saturating_mul(peer.registrations.max(1) as u64)
-                };
-                peer.bucket.take(cx.now, rate, rate.saturating_mul(3))
-            }
-            None => self.strangers.take(source, cx.now, rate, rate.saturating_mul(3)),
+        let total = u64::from(self.config.limits.packets_total);
+        let everyone = total + rate.saturating_mul(peers);
+        let mut in_total = true;
+        let from_source = if let Some(peer) = self.peers.get_mut(source) {
+            let rate = if peer.users.keys().any(|user| matches!(user, User::Server(_))) {
+                // A server brings us the packets of everyone.
+                total
+            } else {
+                // Behind one NAT address there may be many clients.
+                rate.saturating_mul(peer.registrations.max(1) as u64)
+            };
+            peer.bucket.take(cx.now, rate, rate.saturating_mul(3))
+        } else {
+            let from_source = self.strangers.take(source, cx.now, rate, rate.saturating_mul(3));
+            // What peers add to the total is for peers.
+            in_total = !from_source || self.crowd.take(cx.now, total, total);
+            from_source
         };
         if !from_source {
             self.counters.count(Fault::SourceRate);
             return false;
         }
-        if !self.everyone.take(cx.now, everyone, everyone) {
+        if !in_total || !self.everyone.take(cx.now, everyone, everyone) {
             self.counters.count(Fault::TotalRate);
             return false;
         }

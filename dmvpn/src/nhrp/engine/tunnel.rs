@@ -49,6 +49,8 @@ pub(super) struct Tunnel {
     /// Counts changes of what is worth saving.
     pub(super) revision: u64,
     pub(super) strangers: Strangers,
+    /// Limits the packets of all strangers together.
+    pub(super) crowd: Bucket,
     pub(super) everyone: Bucket,
     /// Limits reports of what peers do.
     pub(super) changes: Bucket,
@@ -76,6 +78,7 @@ impl Tunnel {
             random,
             counters: Counters::default(),
             strangers: Strangers::default(),
+            crowd: Bucket::default(),
             everyone: Bucket::default(),
             changes: Bucket::default(),
             events: Bucket::default(),

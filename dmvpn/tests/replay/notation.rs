@@ -185,7 +185,12 @@ impl Draft {
             }
             "code" => {
                 let code = CieCode(words.value("a code")?);
-                self.clients()?.cies.iter_mut().for_each(|cie| cie.code = code);
+                for cie in &mut self.clients()?.cies {
+                    cie.code = code;
+                    if code != CieCode::SUCCESS {
+                        cie.holding_time = 0;
+                    }
+                }
             }
             "entry" => {
                 let entry = self.entry(words)?;

@@ -201,10 +201,7 @@ impl Player {
                 words.expect("at")?;
                 let nbma = words.value("an NBMA address")?;
                 let tunnel = self.tunnel(words)?;
-                self.left_behind(&[
-                    Action::AddPeer { tunnel, nbma },
-                    Action::SetNeighbour { tunnel, protocol, nbma },
-                ]);
+                self.kernel.neighbours.insert((tunnel, protocol), nbma);
                 self.give(words, Input::Adopt { tunnel, protocol, nbma })
             }
             "adopt-shortcut" => {
@@ -212,7 +209,7 @@ impl Player {
                 words.expect("via")?;
                 let via = words.value("an address")?;
                 let tunnel = self.tunnel(words)?;
-                self.left_behind(&[Action::AddRoute { tunnel, prefix, via: Some(via) }]);
+                self.kernel.shortcuts.insert((tunnel, prefix), Some(via));
                 self.give(words, Input::AdoptShortcut { tunnel, prefix, via })
             }
             "peer-down" => {
@@ -253,8 +250,10 @@ impl Player {
 
     fn packet(&mut self, words: &mut Words, source: IpAddr, bytes: &[u8]) -> Result<()> {
         let tunnel = self.tunnel(words)?;
-        if bytes != self.history.received {
-            self.text += &transcript::packet("< ", bytes);
+        if bytes == self.history.received {
+            self.text += "    < the bytes that were received last\n";
+        } else {
+            self.text += &self.transcript.received(bytes);
             self.history.received = bytes.to_vec();
         }
         self.give(words, Input::Packet { tunnel, source, bytes })
@@ -281,14 +280,6 @@ impl Player {
         };
         self.kernel.routes.insert(prefix, leads);
         Ok(())
-    }
-
-    /// What an earlier agent put into the kernel.
-    fn left_behind(&mut self, actions: &[Action]) {
-        for action in actions {
-            // Some of it may be there already.
-            let _ = self.kernel.apply(action);
-        }
     }
 
     /// Lets time pass, with the timers that fire meanwhile.
@@ -354,20 +345,22 @@ impl Player {
         Ok(text)
     }
 
-    /// With a password configured, every packet has it, but for the report that another one is wrong.
+    /// With a password configured, every packet has it, but for errors to those who do not know it.
     fn check_password(&self, tunnel: TunnelId, bytes: &[u8]) -> Result<()> {
         let packet = Packet::decode(bytes)?;
         let config = self.tunnels.iter().map(|(_, config)| config).find(|config| config.id == tunnel);
         let secret = config.and_then(|config| config.authentication.as_ref());
         let authentication = packet.authentication();
-        let refusal = match &packet.body {
-            Body::ErrorIndication(error) => error.code == ErrorCode::AUTHENTICATION_FAILURE,
-            _ => false,
+        let error = match &packet.body {
+            Body::ErrorIndication(error) => Some(error.code),
+            _ => None,
         };
         match (secret, authentication) {
-            (Some(_), None) => ensure!(refusal, "a packet without the password was sent"),
+            // An error can be for somebody who never showed that he knows it.
+            (Some(_), None) => ensure!(error.is_some(), "a packet without the password was sent"),
             (Some(secret), Some(found)) => {
-                ensure!(!refusal, "the password was sent to somebody who does not know it");
+                let unknown = error == Some(ErrorCode::AUTHENTICATION_FAILURE);
+                ensure!(!unknown, "the password was sent to somebody who does not know it");
                 ensure!(found.password() == Some(secret.expose()), "another password than ours was sent");
             }
             (None, _) => {}

@@ -11,3 +11,4 @@ pub mod control;
 pub mod datapath;
 pub mod netlink;
 pub mod nhrp;
+pub mod state;

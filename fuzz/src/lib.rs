@@ -10,6 +10,7 @@ use dmvpn::{
         render::{PacketRow, details, headline},
         wire::{Comparison, Inspection, Packet},
     },
+    state,
 };
 
 /// Bytes that may be an NHRP packet.
@@ -108,6 +109,14 @@ pub fn config(bytes: &[u8]) {
                 assert!(!problem.message.is_empty());
             }
         }
+    }
+}
+
+/// Bytes that may be a state file.
+pub fn state(bytes: &[u8]) {
+    if let Ok(read) = state::parse(bytes) {
+        let written = state::encode(&read).expect("what was read can be written");
+        assert_eq!(state::parse(&written).ok(), Some(read));
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// Where maps and links are pinned.
     pub pin_directory: PathBuf,
+    /// Where the agent saves its state.
+    pub state_directory: PathBuf,
     /// Our protocol address, with the length of the tunnel's subnet.
     pub address: Ipv4Net,
     /// Our NBMA address, or the name of the interface that has it.
@@ -46,6 +48,7 @@ impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "control-socket: {}", self.control_socket.display())?;
         writeln!(f, "pin-directory: {}", self.pin_directory.display())?;
+        writeln!(f, "state-directory: {}", self.state_directory.display())?;
         writeln!(f, "tunnels:")?;
         writeln!(f, "  - name: {TUNNEL}")?;
         writeln!(f, "    address: {}", self.address)?;

@@ -258,6 +258,7 @@ impl Lab {
         Config {
             control_socket: node.files.join(format!("{}.sock", node.name)),
             pin_directory: node.pins.clone(),
+            state_directory: node.files.join(format!("{}.state", node.name)),
             address: network(node.address, length),
             source: node.nbma.to_string(),
             key: plan.key,

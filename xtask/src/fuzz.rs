@@ -33,6 +33,8 @@ enum Target {
     CaptureFile,
     /// Lines of the control socket.
     Control,
+    /// State files.
+    State,
     /// Configuration files.
     Config,
 }

@@ -1,6 +1,6 @@
 //! Takes over what an earlier agent left in the kernel: its neighbours, routes and peers carry traffic all the time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use anyhow::Result;
 use tracing::{info, warn};
@@ -14,33 +14,46 @@ use crate::{
     nhrp::engine::{Input, TunnelId},
 };
 
+/// Mappings that an earlier agent left on the interface of a tunnel.
+pub(super) struct Left {
+    tunnel: TunnelId,
+    /// Protocol and NBMA address.
+    mappings: Vec<(IpAddr, IpAddr)>,
+}
+
 impl Agent {
+    /// Reads the neighbours of every tunnel interface, before the engine adds its own, and removes those that lead to
+    /// no peer.
+    pub(super) async fn find_left(&self) -> Result<Vec<Left>> {
+        let mut found = Vec::new();
+        for tunnel in self.tunnels.iter() {
+            let ifindex = tunnel.link.ifindex;
+            let mut mappings = Vec::new();
+            for neighbour in neighbours::list_ours(&self.netlink, ifindex).await? {
+                let peer =
+                    self.data_path.peers.get(neighbour.peer)?.filter(|peer| peer.tunnel == tunnel.id.0);
+                match peer.and_then(|peer| peer.nbma.to_ip()) {
+                    Some(nbma) => mappings.push((neighbour.address, nbma)),
+                    None => neighbours::remove(&self.netlink, ifindex, neighbour.address).await?,
+                }
+            }
+            found.push(Left { tunnel: tunnel.id, mappings });
+        }
+        Ok(found)
+    }
+
     /// Tells the engine of every neighbour and shortcut of our tunnel interfaces, then removes what nobody knows.
-    pub(super) async fn adopt(&mut self) -> Result<()> {
-        let tunnels: Vec<_> = self.tunnels.iter().map(|tunnel| (tunnel.id, tunnel.link.ifindex)).collect();
-        for (tunnel, ifindex) in tunnels {
-            let mappings = self.adopt_neighbours(tunnel, ifindex).await?;
-            let shortcuts = self.adopt_routes(tunnel, ifindex).await?;
-            if mappings + shortcuts > 0 {
-                info!(mappings, shortcuts, "adopted what an earlier agent left");
+    pub(super) async fn adopt(&mut self, left: Vec<Left>) -> Result<()> {
+        for Left { tunnel, mappings } in left {
+            for &(protocol, nbma) in &mappings {
+                self.input(Input::Adopt { tunnel, protocol, nbma }).await;
+            }
+            let shortcuts = self.adopt_routes(tunnel, self.tunnel(tunnel)?.link.ifindex).await?;
+            if !mappings.is_empty() || shortcuts > 0 {
+                info!(mappings = mappings.len(), shortcuts, "adopted what an earlier agent left");
             }
         }
         self.remove_orphans().await
-    }
-
-    async fn adopt_neighbours(&mut self, tunnel: TunnelId, ifindex: u32) -> Result<usize> {
-        let mut adopted = 0;
-        for neighbour in neighbours::list_ours(&self.netlink, ifindex).await? {
-            let peer = self.data_path.peers.get(neighbour.peer)?.filter(|peer| peer.tunnel == tunnel.0);
-            match peer.and_then(|peer| peer.nbma.to_ip()) {
-                Some(nbma) => {
-                    self.input(Input::Adopt { tunnel, protocol: neighbour.address, nbma }).await;
-                    adopted += 1;
-                }
-                None => neighbours::remove(&self.netlink, ifindex, neighbour.address).await?,
-            }
-        }
-        Ok(adopted)
     }
 
     /// Shortcuts go to the engine. Static routes follow the configuration. Host routes follow their neighbours.

@@ -7,6 +7,7 @@
 //!   kernel changes -+--> ways to peers
 //!   host names ------> servers
 //!   control socket ----> report
+//!   registrations -----> state file
 //! ```
 //!
 //! Everything happens in one task, in order; only reading NHRP sockets and control clients have tasks of their own.
@@ -18,6 +19,7 @@ mod names;
 mod plan;
 mod receiver;
 mod report;
+mod save;
 mod settings;
 mod signals;
 mod socket;
@@ -39,6 +41,7 @@ use self::{
     environment::Kernel,
     names::Names,
     receiver::Received,
+    save::Saver,
     signals::Signals,
     tunnels::{Tunnel, Tunnels},
 };
@@ -53,6 +56,7 @@ use crate::{
         underlay::{POKE_INTERVAL, Underlay},
     },
     nhrp::engine::{Action, Engine, Input, Time},
+    state::State,
 };
 
 pub use settings::engine as engine_config;
@@ -82,18 +86,28 @@ struct Agent {
     actions: Vec<Action>,
 }
 
+/// Everything the agent waits for, but the data path's events and its own timers.
+struct Inputs {
+    control: ControlServer,
+    names: mpsc::Receiver<names::Answer>,
+    packets: mpsc::Receiver<Received>,
+    monitor: Monitor,
+    signals: Signals,
+}
+
 /// Runs the agent until SIGTERM or SIGINT, then takes everything down. Needs a tokio runtime of one thread.
 ///
 /// What an earlier agent left is adopted. A failure at start leaves nothing behind that was not there before.
 pub async fn run(config: Config, options: RunOptions) -> Result<()> {
-    let mut signals = Signals::handle()?;
+    let signals = Signals::handle()?;
     // Before anything is read from the kernel, so that no change falls between.
-    let mut monitor = Monitor::open()?;
+    let monitor = Monitor::open()?;
     let netlink = Netlink::open()?;
     let plans = plan::plan(&netlink, &config).await?;
     let control = ControlServer::bind(&config.control_socket)?;
+    let (mut saver, state) = save::open(&config.state_directory);
     let (packets, received) = mpsc::channel(PACKET_QUEUE);
-    let mut agent = Agent::start(&config, plans, options, netlink, packets).await?;
+    let mut agent = Agent::start(&config, plans, options, netlink, packets, state.as_ref()).await?;
 
     if options.bpf_log != BpfLog::Off {
         let mut log = agent.data_path.log()?;
@@ -103,7 +117,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
         });
     }
     let names = names::look_up(&config);
-    agent.serve(control, names, received, &mut monitor, &mut signals).await?;
+    let inputs = Inputs { control, names, packets: received, monitor, signals };
+    let result = agent.serve(inputs, &mut saver, state).await;
+    saver.finish(agent.state(), agent.revision()).await;
+    result?;
     info!("saying good-bye and removing everything");
     agent.input(Input::Shutdown).await;
     agent.dismantle().await;
@@ -112,14 +129,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
 
 impl Agent {
     /// Handles what comes, until a signal says to stop. An error leaves everything in the kernel: a successor adopts it.
-    async fn serve(
-        &mut self,
-        control: ControlServer,
-        mut names: mpsc::Receiver<names::Answer>,
-        mut packets: mpsc::Receiver<Received>,
-        monitor: &mut Monitor,
-        signals: &mut Signals,
-    ) -> Result<()> {
+    async fn serve(&mut self, inputs: Inputs, saver: &mut Saver, state: Option<State>) -> Result<()> {
+        let Inputs { control, mut names, mut packets, mut monitor, mut signals } = inputs;
         for tunnel in self.tunnels.iter() {
             monitor.ignore_neighbours_of(tunnel.link.ifindex);
         }
@@ -130,9 +141,10 @@ impl Agent {
         let mut pokes = time::interval(POKE_INTERVAL);
         let mut reconnect_at: Option<time::Instant> = None;
 
-        self.begin().await?;
+        self.begin(state).await?;
         info!("ready");
         loop {
+            saver.note(self.revision());
             let deadline =
                 self.engine.next_deadline().map(|Time(at)| time::Instant::from_std(self.started + at));
             tokio::select! {
@@ -155,6 +167,8 @@ impl Agent {
                     reconnect_at = None;
                     self.reconnect(None).await;
                 }
+                () = at(saver.due()) => saver.save(self.state(), self.revision()),
+                () = saver.written() => {}
                 _ = pokes.tick(), if self.ways.needs_pokes() => {
                     if let Err(error) = self.ways.poke().await {
                         warn!("{error}");
@@ -164,13 +178,17 @@ impl Agent {
         }
     }
 
-    /// Starts the engine on top of what is in the kernel already.
-    async fn begin(&mut self) -> Result<()> {
+    /// Starts the engine on top of what is in the kernel already and what the last agent saved.
+    async fn begin(&mut self, state: Option<State>) -> Result<()> {
+        let left = self.find_left().await?;
         let now = self.now();
         let kernel = Kernel { lookup: &self.lookup, peers: &self.data_path.peers, tunnels: &self.tunnels };
         self.engine.start(now, &kernel, &mut self.actions);
         self.flush().await;
-        self.adopt().await
+        if let Some(state) = state {
+            self.restore(&state).await;
+        }
+        self.adopt(left).await
     }
 
     /// Hands one input to the engine and carries out what it wants done.

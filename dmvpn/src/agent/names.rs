@@ -16,6 +16,7 @@ use super::Agent;
 use crate::{
     config::{self, Config, NhsNbma},
     nhrp::engine::{Input, Nhs, TunnelId},
+    state::State,
 };
 
 /// Time to the next try after a look-up failed.
@@ -27,7 +28,10 @@ const ANSWER_QUEUE: usize = 8;
 
 /// Host names and their addresses.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<String, BTreeSet<IpAddr>>);
+pub(super) struct Names {
+    known: BTreeMap<String, BTreeSet<IpAddr>>,
+    revision: u64,
+}
 
 /// What a host name resolved to.
 pub(super) struct Answer {
@@ -37,6 +41,26 @@ pub(super) struct Answer {
 }
 
 impl Names {
+    /// The names of the configuration, with the addresses that the last agent found: they are servers before the
+    /// first look-up has an answer.
+    pub(super) fn new(config: &Config, state: Option<&State>) -> Self {
+        let wanted: BTreeSet<_> =
+            config.tunnels.iter().flat_map(|tunnel| &tunnel.nhs).filter_map(|nhs| nhs.nbma.name()).collect();
+        let saved = state.into_iter().flat_map(|state| &state.names);
+        let known = saved.filter(|(name, _)| wanted.contains(name.as_str()));
+        Self { known: known.map(|(name, list)| (name.clone(), list.clone())).collect(), revision: 0 }
+    }
+
+    /// All that is known.
+    pub(super) fn known(&self) -> &BTreeMap<String, BTreeSet<IpAddr>> {
+        &self.known
+    }
+
+    /// Counts changes of what is known.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
     /// Servers of a tunnel whose own NBMA address is `own`, in the operator's order; none for a name without a known
     /// address. An address is one server, however often it is named.
     pub(super) fn servers(&self, tunnel: &config::Tunnel, own: IpAddr) -> Vec<Nhs> {
@@ -58,7 +82,7 @@ impl Names {
         match &nhs.nbma {
             NhsNbma::Address(address) => vec![*address],
             NhsNbma::Name(name) => {
-                let known = self.0.get(name).into_iter().flatten().copied();
+                let known = self.known.get(name).into_iter().flatten().copied();
                 // A protocol address is one server's: of several addresses, the lowest stays the one that is used.
                 let most = if nhs.address.fixed().is_some() { 1 } else { MOST_ADDRESSES };
                 known.filter(|&address| address != own).take(most).collect()
@@ -69,7 +93,7 @@ impl Names {
     /// The host name in `tunnel` that an address belongs to.
     pub(super) fn name_of<'t>(&self, tunnel: &'t config::Tunnel, nbma: IpAddr) -> Option<&'t str> {
         let names = tunnel.nhs.iter().filter_map(|nhs| nhs.nbma.name());
-        names.into_iter().find(|&name| self.0.get(name).is_some_and(|known| known.contains(&nbma)))
+        names.into_iter().find(|&name| self.known.get(name).is_some_and(|known| known.contains(&nbma)))
     }
 
     /// Host names of a tunnel's servers that have no address.
@@ -138,12 +162,13 @@ async fn addresses(name: &str) -> Result<BTreeSet<IpAddr>, String> {
 impl Agent {
     /// A host name was looked up: its addresses are servers from now on, and the ones it had before are not.
     pub(super) async fn take_in_answer(&mut self, Answer { name, addresses }: Answer) {
-        if self.names.0.get(&name) == Some(&addresses) {
+        if self.names.known.get(&name) == Some(&addresses) {
             return;
         }
         let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         info!(name, "the server is at {}", list.join(", "));
-        self.names.0.insert(name.clone(), addresses);
+        self.names.known.insert(name.clone(), addresses);
+        self.names.revision += 1;
         let is_named = |nhs: &config::Nhs| nhs.nbma.name() == Some(name.as_str());
         let affected = self.tunnels.iter().filter(|tunnel| tunnel.plan.config.nhs.iter().any(is_named));
         let affected: Vec<_> = affected.map(|tunnel| tunnel.id).collect();
@@ -173,7 +198,8 @@ mod tests {
 
     fn names(known: &[(&str, &[&str])]) -> Names {
         let parse = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
-        Names(known.iter().map(|(name, list)| ((*name).to_owned(), parse(list))).collect())
+        let known = known.iter().map(|(name, list)| ((*name).to_owned(), parse(list))).collect();
+        Names { known, revision: 0 }
     }
 
     /// Protocol and NBMA address of each server, as text.
@@ -237,7 +263,7 @@ mod tests {
     fn a_name_has_a_bounded_number_of_servers() {
         let tunnel = tunnel("{address: dynamic, nbma: hub.example.net}");
         let many = (0..100).map(|last| IpAddr::from([203, 0, 113, last])).collect();
-        let known = Names(BTreeMap::from([("hub.example.net".to_owned(), many)]));
+        let known = Names { known: [("hub.example.net".to_owned(), many)].into(), revision: 0 };
         assert_eq!(known.servers(&tunnel, OWN).len(), MOST_ADDRESSES);
     }
 

@@ -25,6 +25,7 @@ use crate::{
         underlay::Underlay,
     },
     nhrp::engine::{Engine, TunnelId},
+    state::State,
 };
 
 impl Agent {
@@ -35,11 +36,12 @@ impl Agent {
         options: RunOptions,
         netlink: Netlink,
         packets: mpsc::Sender<Received>,
+        state: Option<&State>,
     ) -> Result<Self> {
         let fresh = !config.pin_directory.exists();
         let names: Vec<_> = plans.iter().map(|plan| plan.config.name.clone()).collect();
         let existing = existing_interfaces(&netlink, &names).await?;
-        let result = Self::build(config, plans, options, netlink.clone(), packets).await;
+        let result = Self::build(config, plans, options, netlink.clone(), packets, state).await;
         if result.is_err() {
             for name in names.iter().filter(|name| !existing.contains(*name)) {
                 if let Err(error) = links::delete_tunnel(&netlink, name).await {
@@ -59,6 +61,7 @@ impl Agent {
         options: RunOptions,
         netlink: Netlink,
         packets: mpsc::Sender<Received>,
+        state: Option<&State>,
     ) -> Result<Self> {
         let data_path = DataPath::open(&settings::data_path(config, options))?;
         let mut agent = Self {
@@ -67,7 +70,7 @@ impl Agent {
             lookup: Lookup::open()?,
             engine: Engine::new(Vec::new(), 0),
             tunnels: Tunnels::default(),
-            names: Names::default(),
+            names: Names::new(config, state),
             actions: Vec::new(),
             pin_directory: config.pin_directory.clone(),
             packets,
@@ -81,6 +84,11 @@ impl Agent {
             id.with_context(|| format!("tunnel {name}"))?;
         }
         agent.engine = Engine::new(engine_configs, seed()?);
+        for tunnel in agent.tunnels.iter() {
+            if let Some(saved) = state.and_then(|state| state.tunnels.get(tunnel.name())) {
+                agent.engine.resume(tunnel.id, saved.ids);
+            }
+        }
         agent.remove_stale_tunnels().await?;
         Ok(agent)
     }

@@ -13,8 +13,8 @@ use crate::{
 
 /// Run the agent until SIGTERM or SIGINT; needs root.
 ///
-/// Those signals deregister it and remove all it made. When it is killed, tunnel interfaces, routes and the data path
-/// outlive it: the next one takes them over, without a lost packet.
+/// Those signals deregister it and remove all it made, but for its state file. When it is killed, tunnel interfaces,
+/// routes and the data path outlive it: the next one takes them over, without a lost packet.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
     /// Configuration file.

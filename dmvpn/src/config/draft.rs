@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::{
     kinds,
     model::{
-        Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, Limits, Phase, Source, Tunnel, XdpMode,
+        Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE_DIRECTORY, Limits,
+        Phase, Source, Tunnel, XdpMode,
     },
     parts::{ClusterDraft, MapDraft, MulticastDraft, NhsDraft, RouteDraft, read_limits},
     problem::Problem,
@@ -35,6 +36,7 @@ const DEFAULT_FALLBACK: u16 = 0;
 pub(super) struct Draft {
     pub(super) control_socket: Option<At<PathBuf>>,
     pub(super) pin_directory: Option<At<PathBuf>>,
+    pub(super) state_directory: Option<At<PathBuf>>,
     pub(super) max_peers: Option<At<u32>>,
     pub(super) tunnels: Vec<TunnelDraft>,
 }
@@ -78,12 +80,13 @@ impl Draft {
         let mut section = Section::new(node, "a configuration (`tunnels`, ...)", problems)?;
         let control_socket = section.optional("control-socket", &kinds::CONTROL_SOCKET);
         let pin_directory = section.optional("pin-directory", &kinds::PIN_DIRECTORY);
+        let state_directory = section.optional("state-directory", &kinds::STATE_DIRECTORY);
         let max_peers = section.optional("max-peers", &kinds::PEER_LIMIT);
         let tunnels = section.filled_list("tunnels", "tunnel");
         section.finish();
 
         let tunnels = tunnels.iter().filter_map(|node| TunnelDraft::read(node, problems)).collect();
-        Some(Self { control_socket, pin_directory, max_peers, tunnels })
+        Some(Self { control_socket, pin_directory, state_directory, max_peers, tunnels })
     }
 
     /// The configuration with its defaults; `None` when something without a default is missing.
@@ -92,6 +95,7 @@ impl Draft {
         Some(Config {
             control_socket: value_or_else(self.control_socket, || DEFAULT_CONTROL_SOCKET.into()),
             pin_directory: value_or_else(self.pin_directory, || DEFAULT_PIN_DIRECTORY.into()),
+            state_directory: value_or_else(self.state_directory, || DEFAULT_STATE_DIRECTORY.into()),
             max_peers,
             tunnels: self.tunnels.into_iter().map(TunnelDraft::complete).collect::<Option<_>>()?,
         })

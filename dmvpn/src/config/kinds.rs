@@ -30,6 +30,7 @@ pub(super) const CONTROL_SOCKET: Kind<PathBuf> = kind("an absolute path of at mo
     absolute(text).filter(|_| text.len() <= SOCKET_PATH_LENGTH)
 });
 pub(super) const PIN_DIRECTORY: Kind<PathBuf> = kind("an absolute path in a BPF file system", absolute);
+pub(super) const STATE_DIRECTORY: Kind<PathBuf> = kind("an absolute path", absolute);
 pub(super) const PEER_LIMIT: Kind<u32> =
     kind("a number from 1 to 1048576", |text| number(text, 1..=MAX_PEERS));
 

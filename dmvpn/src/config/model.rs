@@ -15,6 +15,9 @@ pub const DEFAULT_CONTROL_SOCKET: &str = "/run/dmvpn/control.sock";
 /// Where maps and links are pinned when the file does not say.
 pub const DEFAULT_PIN_DIRECTORY: &str = "/sys/fs/bpf/dmvpn";
 
+/// Where the agent keeps what outlives it when the file does not say.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/dmvpn";
+
 /// Stands for a secret in the effective configuration. Longer than a secret can be, so that a file made from it is
 /// refused until the secret is put in: it is never taken for one.
 pub const HIDDEN_SECRET: &str = "(hidden: put the secret here)";
@@ -27,6 +30,8 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// Directory in a BPF file system for maps and links; the layout version is a directory below it.
     pub pin_directory: PathBuf,
+    /// Directory for what outlives the agent.
+    pub state_directory: PathBuf,
     /// Most peers of all tunnels together: the size of `PEERS`.
     pub max_peers: u32,
     /// At least one.

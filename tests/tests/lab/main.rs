@@ -14,4 +14,5 @@ mod registration;
 mod restart;
 mod signals;
 mod source;
+mod state;
 mod strangers;

@@ -13,6 +13,7 @@ fn fills_in_defaults() {
     let config = Config::parse(tunnel("").as_bytes()).unwrap();
     assert_eq!(config.control_socket, Path::new("/run/dmvpn/control.sock"));
     assert_eq!(config.pin_directory, Path::new("/sys/fs/bpf/dmvpn"));
+    assert_eq!(config.state_directory, Path::new("/var/lib/dmvpn"));
     assert_eq!(config.max_peers, 16384);
     let [tunnel] = config.tunnels.as_slice() else { panic!("one tunnel") };
     assert_eq!(tunnel.name, "dmvpn0");
@@ -37,6 +38,7 @@ fn fills_in_defaults() {
 const EVERY_KEY: &str = "\
 control-socket: /run/a.sock
 pin-directory: /sys/fs/bpf/a
+state-directory: /var/lib/a
 max-peers: 100
 tunnels:
   - name: blue
@@ -177,6 +179,7 @@ fn effective_view_has_every_default_and_no_secret() {
         "\
 control-socket: /run/dmvpn/control.sock
 pin-directory: /sys/fs/bpf/dmvpn
+state-directory: /var/lib/dmvpn
 max-peers: 16384
 tunnels:
 - name: dmvpn0

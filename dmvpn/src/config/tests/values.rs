@@ -22,7 +22,8 @@ fn reports_unknown_keys_with_the_accepted_ones() {
     assert_problems(
         &format!("tunnel: []\n{}", tunnel("nhs:\n  - address: 10.0.0.9\n    nmba: 203.0.113.1")),
         &[
-            "1:1: unknown key `tunnel`, did you mean `tunnels`? (accepted: control-socket, pin-directory, max-peers, \
+            "1:1: unknown key `tunnel`, did you mean `tunnels`? (accepted: control-socket, pin-directory, \
+             state-directory, max-peers, \
              tunnels)",
             "7:9: missing key `nbma`: expected the server's address outside the tunnel, or its host name",
             "8:9: unknown key `nmba`, did you mean `nbma`? (accepted: address, nbma, priority, cluster)",
@@ -192,13 +193,16 @@ fn reports_each_top_level_value_that_is_not_accepted() {
     let tunnels = tunnel("");
     let long = format!("/{}", "a".repeat(107));
     assert_problems(
-        &format!("control-socket: {long}\npin-directory: dmvpn\nmax-peers: 1048577\n{tunnels}"),
+        &format!(
+            "control-socket: {long}\npin-directory: dmvpn\nmax-peers: 1048577\nstate-directory: .\n{tunnels}"
+        ),
         &[
             &format!(
                 "1:17: `control-socket`: `{long}` is not accepted: expected an absolute path of at most 107 bytes"
             ),
             "2:16: `pin-directory`: `dmvpn` is not accepted: expected an absolute path in a BPF file system",
             "3:12: `max-peers`: `1048577` is not accepted: expected a number from 1 to 1048576",
+            "4:18: `state-directory`: `.` is not accepted: expected an absolute path",
         ],
     );
     assert_problems(

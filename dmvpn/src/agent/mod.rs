@@ -142,6 +142,7 @@ impl Agent {
         let mut reconnect_at: Option<time::Instant> = None;
 
         self.begin(state).await?;
+        saver.begin(self.state(), self.revision()).await;
         info!("ready");
         loop {
             saver.note(self.revision());

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     task::{self, JoinHandle},
-    time::Instant,
+    time::{self, Instant},
 };
 use tracing::{info, warn};
 
@@ -25,6 +25,8 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The time between two saves is at least as many times what the last one took.
 const REST: u32 = 50;
+/// Longest wait at start for the first save.
+const FIRST_SAVE: Duration = Duration::from_secs(1);
 /// Time to the next try after saving failed.
 const RETRY_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -38,7 +40,13 @@ pub(super) fn open(directory: &Path) -> (Saver, Option<State>) {
         }
     };
     let state = store.load().unwrap_or_else(|error| {
-        warn!("{}: starting from what is in the kernel", in_one_line(&error));
+        let reason = in_one_line(&error);
+        let aside = matches!(error, StoreError::Content { .. }).then(|| store.set_aside());
+        if let Some(Ok(path)) = aside {
+            warn!("{reason}: starting from what is in the kernel, the file is now {}", path.display());
+        } else {
+            warn!("{reason}: starting from what is in the kernel");
+        }
         None
     });
     (Saver::new(Some(store)), state.map(|state| state.at(SystemTime::now())))
@@ -97,6 +105,15 @@ impl Saver {
         self.due = None;
         self.saved = Some(revision);
         self.writing = self.store.clone().map(|store| task::spawn_blocking(move || write(&store, &state)));
+    }
+
+    /// Saves the state of an agent that is about to begin, and waits for it, though not for ever. The ids of its
+    /// requests begin behind the saved ones: were it killed before they are saved, the next one would give them again.
+    pub(super) async fn begin(&mut self, state: State, revision: u64) {
+        self.save(state, revision);
+        if self.writing.is_some() && time::timeout(FIRST_SAVE, self.written()).await.is_err() {
+            warn!("saving registrations takes more than {} s: going on meanwhile", FIRST_SAVE.as_secs());
+        }
     }
 
     /// Waits for the end of writing; for ever when nothing is being written. Can be dropped and called again.
@@ -267,6 +284,18 @@ mod tests {
         assert_eq!(none, None);
         saver.note(1);
         assert_eq!(saver.due(), None);
+        saver.begin(state("a"), 1).await;
         saver.finish(state("a"), 1).await;
+    }
+
+    #[tokio::test]
+    async fn an_agent_saves_its_ids_before_it_uses_them() {
+        let directory = TempDir::new().unwrap();
+        let (mut saver, _) = open(directory.path());
+        saver.begin(state("a"), 1).await;
+        // Killed right then.
+        drop(saver);
+        let (_, loaded) = open(directory.path());
+        assert_eq!(loaded.map(|state| state.names), Some(state("a").names));
     }
 }

@@ -15,6 +15,9 @@ pub const FILE_NAME: &str = "state.json";
 /// The next file, while it is being written.
 const NEW_FILE_NAME: &str = "state.json.new";
 
+/// The last file that was not understood: for whoever goes back to the release that wrote it, or looks what happened.
+const OTHER_FILE_NAME: &str = "state.json.unreadable";
+
 /// Registrations say who is where: for nobody else to read.
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -82,6 +85,16 @@ impl Store {
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StoreError::Io { what: "read", path, source }),
+        }
+    }
+
+    /// Moves a file that is not understood out of the way of the next one. Returns where it is.
+    pub fn set_aside(&self) -> Result<PathBuf, StoreError> {
+        let path = self.directory.join(FILE_NAME);
+        let other = self.directory.join(OTHER_FILE_NAME);
+        match fs::rename(&path, &other) {
+            Ok(()) => Ok(other),
+            Err(source) => Err(StoreError::Io { what: "set aside", path, source }),
         }
     }
 
@@ -188,8 +201,11 @@ mod tests {
         let error = store.load().unwrap_err();
         assert!(matches!(error, StoreError::Content { source: StateError::Malformed(_), .. }), "{error}");
         // And is no obstacle to the next one.
+        let aside = store.set_aside().unwrap();
+        assert_eq!(store.load().unwrap(), None);
         store.save(&sample()).unwrap();
         assert_eq!(store.load().unwrap(), Some(sample()));
+        assert_eq!(fs::read(aside).unwrap(), b"\0\0\0\0");
     }
 
     #[test]

@@ -105,9 +105,10 @@ fn a_file_that_is_not_understood_is_no_obstacle() -> Result<()> {
         (b"{\"version\":2}".to_vec(), "it has version 2, this agent reads version 1"),
     ] {
         hub.kill()?;
-        fs::write(&path, content)?;
+        fs::write(&path, &content)?;
         hub = lab.start(&lab.hub)?;
         assert!(hub.log().contains(words), "no \"{words}\" in:\n{}", hub.log());
+        assert_eq!(fs::read(path.with_extension("json.unreadable"))?, content);
         // What is in the kernel is enough to go on.
         for spoke in &lab.spokes {
             assert_eq!(row(&hub, spoke)?.nbma, Some(spoke.nbma.into()));

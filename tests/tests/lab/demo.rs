@@ -46,6 +46,10 @@ fn shows_a_shortcut_and_cleans_up() -> Result<()> {
     let name = name("plain");
     let output = start(&name, &["--json"])?.wait_with_output()?;
     let summary = summary(&output)?;
+    let story = String::from_utf8_lossy(&output.stderr);
+    let by_hub = "lan-a > spoke-a > hub > spoke-b > lan-b";
+    // In the story and in the summary at its end.
+    assert_eq!(story.matches(by_hub).count(), 2, "{story}");
     assert_eq!(summary["registered"], true);
     assert_eq!(summary["shortcut_established"], true);
     assert_eq!(summary["first_path"], serde_json::json!(["lan-a", "spoke-a", "hub", "spoke-b", "lan-b"]));

@@ -121,10 +121,6 @@ impl Demo {
         story.say(&format!("the way of the first packets, hop by hop: {}", summary.first_path.join(" > ")));
         self.pings(story, summary)?;
         let shortcut_at = watcher.join().map_err(|_| anyhow!("the watcher panicked"))?;
-        story.say(&format!(
-            "the way of the very first packet, hop by hop: {}",
-            summary.first_path.join(" > ")
-        ));
         let by_hub = ["lan-a", "spoke-a", "hub", "spoke-b", "lan-b"];
         summary.expect(summary.first_path == by_hub, || "the first packet did not go by the hub".to_owned());
         summary.hub_packets_before_shortcut = self.hub.packets_sent()? - before;

@@ -20,8 +20,9 @@ pub(super) struct RunArguments {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// What to log: error, warn, info, debug, trace, or `target=level` pairs with commas between them. Without it,
-    /// the environment variable `RUST_LOG` decides, else it is info.
+    /// What to log: error, warn, info, debug, trace, or `target=level` pairs with commas between them. Libraries log
+    /// no more than info unless they are named. Without it, the environment variable `RUST_LOG` decides, else it is
+    /// info.
     #[arg(long, value_name = "LEVEL")]
     log: Option<String>,
     /// How much the eBPF programs log. All but `off` makes forwarding slower.

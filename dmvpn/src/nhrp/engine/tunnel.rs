@@ -32,6 +32,7 @@ pub(super) struct Context<'a> {
 #[derive(Debug)]
 pub(super) struct Tunnel {
     pub(super) config: TunnelConfig,
+    pub(super) started: Time,
     pub(super) cache: OrderedMap<IpAddr, Binding>,
     pub(super) peers: Peers,
     pub(super) servers: Vec<Server>,
@@ -63,6 +64,7 @@ impl Tunnel {
     pub(super) fn new(config: TunnelConfig, seed: u64) -> Self {
         let mut random = Random::new(seed ^ (u64::from(config.id.0) << 32));
         Self {
+            started: Time::default(),
             cache: OrderedMap::new(),
             peers: Peers::new(config.id),
             servers: Vec::new(),
@@ -99,6 +101,7 @@ impl Tunnel {
 
     /// Makes what the configuration says true, then registers.
     pub(super) fn start(&mut self, cx: &mut Context<'_>) {
+        self.started = cx.now;
         for map in self.config.static_maps.clone() {
             self.install(cx, map.protocol, Offer::new(Kind::Static, map.nbma, None));
         }

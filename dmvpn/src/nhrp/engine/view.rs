@@ -188,8 +188,9 @@ impl Tunnel {
         now: Time,
         environment: &'a dyn Environment,
     ) -> impl Iterator<Item = CacheView> + 'a {
-        let local = CacheView {
-            protocol: IpNet::from(self.address()),
+        let ours = std::iter::once(self.address()).chain(self.link_local());
+        let local = ours.map(move |address| CacheView {
+            protocol: IpNet::from(address),
             kind: CacheKind::Local,
             nbma: Some(self.config.nbma),
             claimed_nbma: None,
@@ -200,9 +201,9 @@ impl Tunnel {
             route: false,
             pending: false,
             mtu: self.config.mtu,
-            created: Duration::ZERO,
+            created: now.since(self.started),
             expires: None,
-        };
+        });
         let bindings = self
             .cache
             .iter()
@@ -227,7 +228,7 @@ impl Tunnel {
             created: self.config.policy.negative_time.saturating_sub(until.since(now)),
             expires: Some(until.since(now)),
         });
-        std::iter::once(local).chain(bindings).chain(prefixes).chain(negatives)
+        local.chain(bindings).chain(prefixes).chain(negatives)
     }
 
     fn view_binding(

@@ -69,8 +69,9 @@ fn pass_on(
     egress: (TunnelId, IpAddr),
 ) {
     let (egress, nbma) = egress;
+    let came_round = tunnels.get(&egress).is_some_and(|tunnel| tunnel.has_seen(&packet));
     let Some(tunnel) = tunnels.get_mut(&id) else { return };
-    if !tunnel.may_pass(cx, source, &packet) {
+    if !tunnel.may_pass(cx, source, &packet, came_round) {
         return;
     }
     if towards(&packet) == packet.source_protocol && towards(&packet) == packet.destination_protocol {

@@ -96,8 +96,14 @@ impl Tunnel {
     }
 
     /// Checks whether a packet may be sent on: hop count and loops (RFC 2332 5.1, 5.2.7, 5.3.1 to 5.3.3). Answers it
-    /// if not.
-    pub(super) fn may_pass(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) -> bool {
+    /// if not. `came_round`: the tunnel that it should leave by has seen it before.
+    pub(super) fn may_pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: IpAddr,
+        packet: &Packet,
+        came_round: bool,
+    ) -> bool {
         if !self.peers.contains(source) {
             // We carry for peers only: anything else could be bounced off us by anyone.
             self.counters.count(Fault::UnknownSource);
@@ -114,17 +120,22 @@ impl Tunnel {
             self.counters.count(Fault::Loop);
             return false;
         }
-        let mut records = packet.records(record_kind(packet.kind())).into_iter().flatten();
-        let responder = packet.records(ExtensionKind::RESPONDER_ADDRESS).and_then(|cies| cies.first());
-        let answered = packet.kind() == PacketKind::ResolutionReply
-            && responder.is_some_and(|cie| cie.protocol.is_some_and(|address| self.is_own(address)));
-        if answered || records.any(|cie| self.is_us(cie.nbma, cie.protocol)) {
+        if came_round || self.has_seen(packet) {
             self.counters.count(Fault::Loop);
             self.report_bounded(cx, EventKind::Loop { source });
             self.send_error(cx, source, packet, ErrorCode::LOOP_DETECTED);
             return false;
         }
         true
+    }
+
+    /// Whether a packet says that it was sent on, or answered, by this tunnel.
+    pub(super) fn has_seen(&self, packet: &Packet) -> bool {
+        let mut records = packet.records(record_kind(packet.kind())).into_iter().flatten();
+        let responder = packet.records(ExtensionKind::RESPONDER_ADDRESS).and_then(|cies| cies.first());
+        let answered = packet.kind() == PacketKind::ResolutionReply
+            && responder.is_some_and(|cie| cie.protocol.is_some_and(|address| self.is_own(address)));
+        answered || records.any(|cie| self.is_us(cie.nbma, cie.protocol))
     }
 
     /// Whether both addresses are ours.

@@ -16,25 +16,84 @@ pub struct DropCounter {
     pub bytes: u64,
 }
 
-/// Value of `PEER_COUNTERS`, found by peer index. Bytes are of inner packets.
+/// Packets and their bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of inner packets.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            packets: self.packets.wrapping_add(other.packets),
+            bytes: self.bytes.wrapping_add(other.bytes),
+        }
+    }
+}
+
+/// Value of `PEER_COUNTERS`, found by peer index. Bytes are of inner packets. Two cache lines: what most packets need is
+/// in the first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {
-    /// Packets received from the peer and decapsulated, whatever happened to them then.
-    pub received_packets: u64,
-    /// Their bytes.
-    pub received_bytes: u64,
-    /// Packets encapsulated to the peer.
-    pub sent_packets: u64,
-    /// Their bytes.
-    pub sent_bytes: u64,
-    /// Of the sent packets, those that came from another peer and never left the underlay's XDP program.
-    pub transit_packets: u64,
-    /// Their bytes.
-    pub transit_bytes: u64,
+    /// Received from the peer and decapsulated in XDP, whatever happened to the packets then.
+    pub received_xdp: Traffic,
+    /// Sent to the peer in XDP, from another peer: they never saw the kernel's stack.
+    pub transit_xdp: Traffic,
+    /// Sent to the peer in XDP, from a LAN.
+    pub sent_xdp: Traffic,
+    /// Sent to the peer at TC, by this box or by the kernel's forwarding.
+    pub sent_tc: Traffic,
+    /// Received from the peer and decapsulated at TC.
+    pub received_tc: Traffic,
+    /// Sent to the peer at TC, from another peer: they never saw the kernel's routing.
+    pub transit_tc: Traffic,
+    /// Received from the peer by the slow path.
+    pub received_slow: Traffic,
+    /// Sent to the peer by the slow path.
+    pub sent_slow: Traffic,
+}
+
+impl PeerCounters {
+    /// Everything received from the peer.
+    pub const fn received(&self) -> Traffic {
+        self.received_xdp.plus(self.received_tc).plus(self.received_slow)
+    }
+
+    /// Everything sent to the peer, transit too.
+    pub const fn sent(&self) -> Traffic {
+        self.sent_xdp.plus(self.sent_tc).plus(self.sent_slow).plus(self.transit())
+    }
+
+    /// Sent to the peer and come from another one, without the kernel's routing.
+    pub const fn transit(&self) -> Traffic {
+        self.transit_xdp.plus(self.transit_tc)
+    }
+
+    /// The sum of two CPUs' counters.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            received_xdp: self.received_xdp.plus(other.received_xdp),
+            transit_xdp: self.transit_xdp.plus(other.transit_xdp),
+            sent_xdp: self.sent_xdp.plus(other.sent_xdp),
+            sent_tc: self.sent_tc.plus(other.sent_tc),
+            received_tc: self.received_tc.plus(other.received_tc),
+            transit_tc: self.transit_tc.plus(other.transit_tc),
+            received_slow: self.received_slow.plus(other.received_slow),
+            sent_slow: self.sent_slow.plus(other.sent_slow),
+        }
+    }
 }
 
 const _: () = assert!(size_of::<DropCounter>() == 24);
+const _: () = assert!(size_of::<PeerCounters>() == 128);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]

@@ -45,6 +45,9 @@ pub enum DropReason {
     /// The outer header says "congestion experienced" and the inner packet's sender does not understand it (RFC 6040
     /// 4.2). Belongs to "expected in operation".
     Congestion = 16,
+    /// The inner source is not routed to the peer the packet came from, on a tunnel that checks it. Belongs to
+    /// "routing".
+    Spoofed = 17,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -54,7 +57,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -72,6 +75,7 @@ impl DropReason {
         Self::MapInconsistent,
         Self::NoUnderlayRoute,
         Self::Congestion,
+        Self::Spoofed,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -94,6 +98,7 @@ impl DropReason {
             Self::MapInconsistent => "map-inconsistent",
             Self::NoUnderlayRoute => "no-underlay-route",
             Self::Congestion => "congestion",
+            Self::Spoofed => "spoofed",
         }
     }
 
@@ -117,6 +122,7 @@ impl DropReason {
             Self::MapInconsistent => "internal: a map names what does not exist",
             Self::NoUnderlayRoute => "no route to the peer's NBMA address",
             Self::Congestion => "marked as congested on the way, and the sender cannot be told (RFC 6040)",
+            Self::Spoofed => "from a source address that is not routed to the peer it came from",
         }
     }
 }

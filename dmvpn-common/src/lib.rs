@@ -12,29 +12,37 @@
 )]
 
 mod address;
+mod control;
 mod counters;
 mod drop_reason;
 mod event;
+mod interface;
 mod limit;
 mod mac;
 mod peer;
+mod policer;
+mod route_cache;
 mod tunnel;
 mod underlay;
 
 pub use address::{Address, Family};
-pub use counters::{DropCounter, PeerCounters};
+pub use control::{Control, ControlFlags};
+pub use counters::{DropCounter, PeerCounters, Traffic};
 pub use drop_reason::{DROP_COUNTERS, DropReason};
 pub use event::{EVENT_HEAD_SIZE, Event, EventKind};
-pub use limit::{FlowKey, LastRedirect, NhrpRate};
+pub use interface::{Interface, InterfaceRole, MulticastReceiver};
+pub use limit::{LastRedirect, NhrpRate, RedirectKey};
 pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
-pub use tunnel::{Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
+pub use policer::Policer;
+pub use route_cache::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, CachedWay};
+pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};
 
-/// Version of the pinned layout; names the directory below the pin directory (`v1`).
+/// Version of the pinned layout; names the directory below the pin directory (`v2`).
 ///
 /// A pinned map is re-used without any check by the kernel, so two layouts must never meet in one directory.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// IP protocol number of GRE.
 pub const IPPROTO_GRE: u8 = 47;
@@ -54,7 +62,7 @@ pub mod map_names {
     pub const PEERS: &str = "PEERS";
     /// Underlay next hop index -> [`Underlay`](crate::Underlay).
     pub const UNDERLAY: &str = "UNDERLAY";
-    /// [`FlowKey`](crate::FlowKey) of redirected traffic -> [`LastRedirect`](crate::LastRedirect).
+    /// [`RedirectKey`](crate::RedirectKey) of redirected traffic -> [`LastRedirect`](crate::LastRedirect).
     pub const REDIRECT_SEEN: &str = "REDIRECT_SEEN";
     /// Outer source -> [`NhrpRate`](crate::NhrpRate).
     pub const NHRP_RATE: &str = "NHRP_RATE";
@@ -64,9 +72,24 @@ pub mod map_names {
     pub const PEER_COUNTERS: &str = "PEER_COUNTERS";
     /// Ring buffer of [`Event`](crate::Event).
     pub const EVENTS: &str = "EVENTS";
+    /// The one [`Control`](crate::Control).
+    pub const CONTROL: &str = "CONTROL";
+    /// Interface index -> [`Interface`](crate::Interface).
+    pub const INTERFACES: &str = "INTERFACES";
+    /// Peer index -> [`MulticastReceiver`](crate::MulticastReceiver).
+    pub const MULTICAST: &str = "MULTICAST";
+    /// Policer index -> [`Policer`](crate::Policer).
+    pub const POLICERS: &str = "POLICERS";
+    /// CPU and hash -> [`CachedRoute`](crate::CachedRoute).
+    pub const ROUTE_CACHE: &str = "ROUTE_CACHE";
+    /// CPU and hash -> [`CachedRoute6`](crate::CachedRoute6).
+    pub const ROUTE_CACHE_IPV6: &str = "ROUTE_CACHE_IPV6";
+
+    /// Maps that live and die with the programs that use them: what is in them is known to others.
+    pub const CACHES: [&str; 2] = [ROUTE_CACHE, ROUTE_CACHE_IPV6];
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 10] = [
+    pub const ALL: [&str; 14] = [
         TUNNELS,
         LOCAL,
         PEER_BY_NBMA,
@@ -77,6 +100,10 @@ pub mod map_names {
         COUNTERS,
         PEER_COUNTERS,
         EVENTS,
+        CONTROL,
+        INTERFACES,
+        MULTICAST,
+        POLICERS,
     ];
 }
 

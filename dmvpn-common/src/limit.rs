@@ -2,12 +2,12 @@
 
 use crate::Address;
 
-/// Key of `REDIRECT_SEEN`: inner addresses.
+/// Key of `REDIRECT_SEEN`: who would be told about what.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct FlowKey {
-    /// Inner source.
-    pub source: Address,
+pub struct RedirectKey {
+    /// Index of the peer the traffic comes from.
+    pub peer: u32,
     /// Inner destination.
     pub destination: Address,
 }
@@ -30,14 +30,14 @@ pub struct NhrpRate {
     pub packets: u64,
 }
 
-const _: () = assert!(size_of::<FlowKey>() == 40);
+const _: () = assert!(size_of::<RedirectKey>() == 24);
 const _: () = assert!(size_of::<NhrpRate>() == 16);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]
 mod pod {
     // SAFETY: `repr(C)`, no padding, no pointers; enums are only written by this project's code.
-    unsafe impl aya::Pod for super::FlowKey {}
+    unsafe impl aya::Pod for super::RedirectKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::LastRedirect {}
     // SAFETY: as above.

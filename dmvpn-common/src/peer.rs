@@ -1,6 +1,6 @@
 //! Peers: a remote node as the data path sees it, a finished outer header.
 
-use crate::Address;
+use crate::{Address, Family};
 
 /// Room for the largest outer header: IPv6 (40) and GRE with key (8).
 pub const HEADER_SIZE: usize = 48;
@@ -19,32 +19,72 @@ pub enum PeerState {
 }
 
 /// Value of `PEERS`, found by peer index. Index 0 is never used, so that a zeroed index means "none".
+///
+/// Two cache lines. What a packet to the peer needs is in the first, over IPv6 in the first and the head of the second.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
     /// Whether the slot is in use.
     pub state: PeerState,
+    /// Index into `UNDERLAY`; 0 when no next hop is known yet.
+    pub underlay: u32,
+    /// Index into `POLICERS`; 0: what is sent to the peer is not limited.
+    pub policer: u32,
+    /// Largest inner packet in bytes.
+    pub mtu: u32,
+    /// IPv4 only: one's complement sum, folded to 16 bits, of the outer IP header as it stands in `header`, over 16-bit
+    /// words in network order.
+    pub header_sum: u16,
+    /// Bytes of [`header`](Self::header) in use: outer IP and GRE. 24 or 28 is over IPv4, 44 or 48 over IPv6.
+    pub header_length: u8,
+    /// The outer TOS byte or traffic class is this, and of the inner packet's byte the bits in
+    /// [`tos_mask`](Self::tos_mask).
+    pub tos: u8,
+    /// All bits: the byte is inherited. The lower two: only the ECN field is, the rest is fixed (RFC 6040).
+    pub tos_mask: u8,
+    /// IPv4 only: bits of the byte with the don't-fragment bit that are copied from the inner packet; those in `header`
+    /// are always set.
+    pub df_mask: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// Outer IP header and GRE header, finished but for total length, TOS, a copied don't-fragment bit and checksum,
+    /// which are zero.
+    pub header: [u8; HEADER_SIZE],
     /// [`Tunnel::id`](crate::Tunnel::id) of the tunnel it belongs to.
     pub tunnel: u32,
     /// Interface index of that tunnel's interface.
     pub tunnel_ifindex: u32,
     /// NHRP network of that tunnel: a packet that stays inside it is a reason for a redirect.
     pub network_id: u32,
-    /// Index into `UNDERLAY`; 0 when no next hop is known yet.
-    pub underlay: u32,
-    /// Largest inner packet in bytes.
-    pub mtu: u32,
-    /// Bytes of [`header`](Self::header) in use: outer IP and GRE.
-    pub header_length: u32,
-    /// IPv4 only: one's complement sum, folded to 16 bits, of the outer IP header with total length, identification
-    /// and checksum zero, TOS zero. Summed over 16-bit words in network order.
-    pub header_sum: u32,
-    /// Outer IP header and GRE header, finished but for total length, TOS and checksum.
-    pub header: [u8; HEADER_SIZE],
+    /// Tells several peers behind one NBMA address apart; 0 when there is one.
+    pub discriminator: u32,
     /// Where it is: the NBMA address packets are sent to.
     pub nbma: Address,
     /// Zero.
-    pub reserved: u32,
+    pub reserved_words: [u32; 5],
+}
+
+impl Peer {
+    /// A slot nobody uses.
+    pub const FREE: Self = Self {
+        state: PeerState::Free,
+        underlay: 0,
+        policer: 0,
+        mtu: 0,
+        header_sum: 0,
+        header_length: 0,
+        tos: 0,
+        tos_mask: 0,
+        df_mask: 0,
+        reserved: 0,
+        header: [0; HEADER_SIZE],
+        tunnel: 0,
+        tunnel_ifindex: 0,
+        network_id: 0,
+        discriminator: 0,
+        nbma: Address { family: Family::None, bytes: [0; 16] },
+        reserved_words: [0; 5],
+    };
 }
 
 /// Key of `PEER_BY_NBMA`.
@@ -67,7 +107,7 @@ pub struct PeerIndex {
     pub peer: u32,
 }
 
-const _: () = assert!(size_of::<Peer>() == 104 && align_of::<Peer>() == 8);
+const _: () = assert!(size_of::<Peer>() == 128 && align_of::<Peer>() == 8);
 const _: () = assert!(size_of::<NbmaKey>() == 28);
 
 #[cfg(feature = "user")]

@@ -42,6 +42,23 @@ impl TunnelFlags {
     pub const REDIRECT: u32 = 1 << 0;
     /// Accept data from NBMA addresses that are not known peers.
     pub const ACCEPT_ANY: u32 = 1 << 1;
+    /// Reserved for IPsec: data that did not come out of a security association is dropped.
+    pub const PROTECTED: u32 = 1 << 2;
+    /// Drop data whose inner source is not routed to the peer it came from.
+    pub const CHECK_SOURCE: u32 = 1 << 3;
+}
+
+/// What of a tunnel's traffic bypasses the kernel's stack, and so its netfilter and connection tracking.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FastPath {
+    /// Nothing: what was received is handed to the kernel, which routes it.
+    #[default]
+    Off = 0,
+    /// What goes from one peer to another.
+    Hairpin = 1,
+    /// That, and what goes between peers and interfaces that are accelerated.
+    Full = 2,
 }
 
 /// Value of `TUNNELS`.
@@ -60,10 +77,16 @@ pub struct Tunnel {
     pub flags: u32,
     /// Interface MTU in bytes.
     pub mtu: u32,
+    /// What bypasses the kernel's stack.
+    pub fast_path: FastPath,
+    /// Largest TCP segment of connections over IPv4 that are forwarded here; 0: as they please.
+    pub mss_ipv4: u16,
+    /// As above, over IPv6.
+    pub mss_ipv6: u16,
 }
 
 const _: () = assert!(size_of::<TunnelKey>() == 28);
-const _: () = assert!(size_of::<Tunnel>() == 24);
+const _: () = assert!(size_of::<Tunnel>() == 32);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]

@@ -16,22 +16,29 @@ pub enum UnderlayState {
 }
 
 /// Value of `UNDERLAY`, found by index; index 0 is never used.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Underlay {
     /// Whether the link-layer addresses are valid.
     pub state: UnderlayState,
-    /// Interface frames leave by.
+    /// Interface frames leave by. Where the route leads to a VLAN device, the physical interface below it.
     pub ifindex: u32,
-    /// The next hop itself: a gateway, or the peer when it is on the link.
-    pub gateway: Address,
     /// Link-layer address of the next hop.
     pub gateway_mac: [u8; 6],
     /// Link-layer address of the interface.
     pub source_mac: [u8; 6],
+    /// VLAN (802.1Q) of the frames, 1 to 4094; 0: no tag.
+    pub vlan: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Interface that the route names: the VLAN device where there is one, else as `ifindex`. The kernel resolves the
+    /// next hop there.
+    pub route_ifindex: u32,
+    /// The next hop itself: a gateway, or the peer when it is on the link.
+    pub gateway: Address,
 }
 
-const _: () = assert!(size_of::<Underlay>() == 40);
+const _: () = assert!(size_of::<Underlay>() == 48);
 
 #[cfg(feature = "user")]
 // SAFETY: `repr(C)`, no padding, no pointers; enums are only written by this project's code.

@@ -1,7 +1,7 @@
 //! Per-CPU counters: no other CPU writes them, so plain additions do.
 #![expect(unsafe_code, reason = "per-CPU values are reached by pointer")]
 
-use dmvpn_common::DropReason;
+use dmvpn_common::{DropReason, Traffic};
 
 use crate::maps::{COUNTERS, PEER_COUNTERS};
 
@@ -17,40 +17,68 @@ pub fn dropped(reason: DropReason, bytes: u32) {
     }
 }
 
+/// Which program a packet goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// XDP.
+    Xdp,
+    /// TC.
+    Tc,
+}
+
 /// Counts an inner packet of `bytes` bytes from a peer.
 #[inline(always)]
-pub fn received(peer: u32, bytes: u32) {
+pub fn received(path: Path, peer: u32, packets: u32, bytes: u32) {
     if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
-        // SAFETY: as above.
-        unsafe {
-            (*counters).received_packets += 1;
-            (*counters).received_bytes += u64::from(bytes);
-        }
+        // SAFETY: the value of this CPU, as above.
+        let counters = unsafe { &mut *counters };
+        add(
+            match path {
+                Path::Xdp => &mut counters.received_xdp,
+                Path::Tc => &mut counters.received_tc,
+            },
+            packets,
+            bytes,
+        );
     }
 }
 
 /// Counts inner packets (several in an offloaded one) of `bytes` bytes in all to a peer.
 #[inline(always)]
-pub fn sent(peer: u32, packets: u32, bytes: u32) {
+pub fn sent(path: Path, peer: u32, packets: u32, bytes: u32) {
     if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
         // SAFETY: as above.
-        unsafe {
-            (*counters).sent_packets += u64::from(packets);
-            (*counters).sent_bytes += u64::from(bytes);
-        }
+        let counters = unsafe { &mut *counters };
+        add(
+            match path {
+                Path::Xdp => &mut counters.sent_xdp,
+                Path::Tc => &mut counters.sent_tc,
+            },
+            packets,
+            bytes,
+        );
     }
 }
 
-/// Counts an inner packet of `bytes` bytes that goes from one peer to another without passing the kernel.
+/// Counts inner packets of `bytes` bytes in all that go from one peer to another without passing the kernel.
 #[inline(always)]
-pub fn transit(to: u32, bytes: u32) {
+pub fn transit(path: Path, to: u32, packets: u32, bytes: u32) {
     if let Some(counters) = PEER_COUNTERS.get_ptr_mut(to) {
         // SAFETY: as above.
-        unsafe {
-            (*counters).sent_packets += 1;
-            (*counters).sent_bytes += u64::from(bytes);
-            (*counters).transit_packets += 1;
-            (*counters).transit_bytes += u64::from(bytes);
-        }
+        let counters = unsafe { &mut *counters };
+        add(
+            match path {
+                Path::Xdp => &mut counters.transit_xdp,
+                Path::Tc => &mut counters.transit_tc,
+            },
+            packets,
+            bytes,
+        );
     }
+}
+
+#[inline(always)]
+fn add(traffic: &mut Traffic, packets: u32, bytes: u32) {
+    traffic.packets += u64::from(packets);
+    traffic.bytes += u64::from(bytes);
 }

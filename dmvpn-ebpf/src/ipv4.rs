@@ -26,6 +26,9 @@ pub const NO_OPTIONS: u8 = 0x45;
 
 const SIZE: usize = LENGTH as usize;
 
+/// Don't fragment, in the byte at 6.
+pub const DONT_FRAGMENT: u8 = 0x40;
+
 /// More fragments, or not the first one.
 const FRAGMENT: u16 = 0x3fff;
 
@@ -38,6 +41,8 @@ pub struct Ipv4 {
     pub tos: u8,
     /// Length of header and payload.
     pub length: u16,
+    /// The byte with the don't-fragment bit, [`DONT_FRAGMENT`] or zero.
+    pub df: u8,
     /// Time to live.
     pub ttl: u8,
     /// Protocol of the payload.
@@ -65,6 +70,7 @@ impl Ipv4 {
             plain: first == NO_OPTIONS,
             tos: header.byte::<1>(),
             length,
+            df: header.byte::<6>() & DONT_FRAGMENT,
             ttl: header.byte::<8>(),
             protocol: header.byte::<9>(),
             source: header.ipv4::<12>(),
@@ -152,6 +158,7 @@ mod tests {
             plain: true,
             tos: 0x28,
             length: 100,
+            df: DONT_FRAGMENT,
             ttl: 64,
             protocol: 17,
             source: [10, 1, 2, 3],

@@ -5,8 +5,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use dmvpn_common::{
-    Address, DROP_COUNTERS, DropCounter, Event, FlowKey, LastRedirect, LocalAddress, NbmaKey, NhrpRate, Peer,
-    PeerCounters, PeerIndex, Tunnel, TunnelKey, Underlay,
+    Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
+    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer, RedirectKey,
+    Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -32,9 +33,9 @@ pub static PEERS: Array<Peer, PEERS_DEFAULT> = Array::new();
 #[btf_map]
 pub static UNDERLAY: Array<Underlay, PEERS_DEFAULT> = Array::new();
 
-/// When a flow was last the subject of a redirect event.
+/// When a peer's traffic to a destination was last the subject of a redirect event.
 #[btf_map]
-pub static REDIRECT_SEEN: LruHashMap<FlowKey, LastRedirect, 16384> = LruHashMap::new();
+pub static REDIRECT_SEEN: LruHashMap<RedirectKey, LastRedirect, 16384> = LruHashMap::new();
 
 /// How much NHRP a source sent lately.
 #[btf_map]
@@ -51,3 +52,27 @@ pub static PEER_COUNTERS: PerCpuArray<PeerCounters, PEERS_DEFAULT> = PerCpuArray
 /// Events for the agent.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
+
+/// What the agent says about the box.
+#[btf_map]
+pub static CONTROL: Array<Control, 1> = Array::new();
+
+/// What the data path has to know of an interface.
+#[btf_map]
+pub static INTERFACES: HashMap<u32, Interface, 4096> = HashMap::new();
+
+/// Peer index to the next peer that gets copies of multicast packets.
+#[btf_map]
+pub static MULTICAST: Array<MulticastReceiver, PEERS_DEFAULT> = Array::new();
+
+/// Policer index to policer.
+#[btf_map]
+pub static POLICERS: Array<Policer, 1024> = Array::new();
+
+/// What became of IPv4 packets in IPv4. The loader makes it [`crate::settings::ROUTE_CACHE_SLOTS`] for each CPU.
+#[btf_map]
+pub static ROUTE_CACHE: Array<CachedRoute, 2> = Array::new();
+
+/// What became of packets with IPv6 inside or outside, likewise.
+#[btf_map]
+pub static ROUTE_CACHE_IPV6: Array<CachedRoute6, 2> = Array::new();

@@ -24,22 +24,30 @@ const KEYED: usize = START + IPV4_GRE_KEYED as usize;
 pub struct Inner {
     /// Bytes behind the outer header; only the lower 16 bits of the sum with the header's length go into a header.
     pub length: u32,
-    /// Type of service, copied outside.
+    /// Type of service, copied outside as far as the peer's header wants it.
     pub tos: u8,
+    /// [`ipv4::DONT_FRAGMENT`] or zero, likewise.
+    pub df: u8,
     /// GRE protocol type.
     pub protocol: u16,
+}
+
+/// Length of a peer's header.
+#[inline(always)]
+fn length(peer: &Peer) -> u32 {
+    u32::from(peer.header_length)
 }
 
 /// Whether the header is one this module can finish: IPv4 and GRE, with or without key.
 #[inline(always)]
 pub fn is_supported(peer: &Peer) -> bool {
-    peer.header_length == IPV4_GRE || peer.header_length == IPV4_GRE_KEYED
+    length(peer) == IPV4_GRE || length(peer) == IPV4_GRE_KEYED
 }
 
 /// Finishes the header of `peer` in the room for it behind the Ethernet header. `false`: no such room.
 #[inline(always)]
 pub fn write<P: Packet>(packet: &P, peer: &Peer, inner: Inner) -> bool {
-    if peer.header_length == IPV4_GRE_KEYED {
+    if length(peer) == IPV4_GRE_KEYED {
         let Some(mut block) = packet.block::<KEYED>(0) else { return false };
         write_common(&mut block, peer, inner);
         block.copy_in::<u32, PLAIN>(template::<u32, { IPV4_GRE as usize }>(peer));
@@ -53,20 +61,21 @@ pub fn write<P: Packet>(packet: &P, peer: &Peer, inner: Inner) -> bool {
 /// Writes what a header has with and without key. Every access is at a fixed offset: a store of eight bytes each.
 #[inline(always)]
 fn write_common<const SIZE: usize>(block: &mut Block<'_, SIZE>, peer: &Peer, inner: Inner) {
-    let total_length = (peer.header_length + inner.length) as u16;
+    let total_length = (length(peer) + inner.length) as u16;
+    let tos = peer.tos | inner.tos & peer.tos_mask;
+    let df = inner.df & peer.df_mask;
     block.copy_in::<u64, START>(template::<u64, 0>(peer));
     block.copy_in::<u64, { START + 8 }>(template::<u64, 8>(peer));
     block.copy_in::<u64, { START + 16 }>(template::<u64, 16>(peer));
-    block.set_byte::<{ START + 1 }>(inner.tos);
+    block.set_byte::<{ START + 1 }>(tos);
     block.set_half::<{ START + 2 }>(total_length);
-    block.set_half::<{ START + 10 }>(header_checksum(peer.header_sum, total_length, inner.tos));
+    if df != 0 {
+        block.set_byte::<{ START + 6 }>(df);
+    }
+    // Total length, TOS and a copied don't-fragment bit are not in the sum yet.
+    let sum = u32::from(peer.header_sum) + u32::from(total_length) + u32::from(tos) + (u32::from(df) << 8);
+    block.set_half::<{ START + 10 }>(!checksum::fold(sum));
     block.set_half::<{ START + 22 }>(inner.protocol);
-}
-
-/// Checksum of a header whose words but total length and TOS add up to `sum`.
-#[inline(always)]
-const fn header_checksum(sum: u32, total_length: u16, tos: u8) -> u16 {
-    !checksum::fold(sum + total_length as u32 + tos as u32)
 }
 
 /// Writes the Ethernet header that leads to the next hop. `false`: the packet is shorter than that.
@@ -128,16 +137,12 @@ mod tests {
             (0..20).step_by(2).map(|at| u32::from(u16::from_be_bytes([header[at], header[at + 1]]))).sum();
         Peer {
             state: PeerState::Up,
-            tunnel: 1,
-            tunnel_ifindex: 5,
-            network_id: 1,
-            underlay: 1,
-            mtu: 1476,
             header_length: if keyed { 28 } else { 24 },
-            header_sum: checksum::fold(sum).into(),
+            header_sum: checksum::fold(sum),
+            tos_mask: 0xff,
             header,
             nbma: Address::v4([198, 51, 100, 7]),
-            reserved: 0,
+            ..Peer::FREE
         }
     }
 
@@ -145,10 +150,10 @@ mod tests {
     fn finishes_the_header() {
         for keyed in [false, true] {
             let peer = peer(keyed);
-            let length = peer.header_length as usize;
+            let length = usize::from(peer.header_length);
             for (inner, tos) in [(20, 0), (84, 0xb8), (1472, 0x03), (65_507, 0xff)] {
                 let packet = TestPacket(vec![0xee; 14 + length + 2]);
-                assert!(write(&packet, &peer, Inner { length: inner, tos, protocol: ethernet::IPV6 }));
+                assert!(write(&packet, &peer, Inner { length: inner, tos, df: 0, protocol: ethernet::IPV6 }));
                 let (header, rest) = packet.0[14..].split_at(length);
                 assert_eq!(packet.0[..14], [0xee; 14], "the Ethernet header is left alone");
                 assert_eq!(rest, [0xee; 2], "so is what follows");
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn needs_room_for_the_header() {
-        let inner = Inner { length: 0, tos: 0, protocol: ethernet::IPV4 };
+        let inner = Inner { length: 0, tos: 0, df: 0, protocol: ethernet::IPV4 };
         assert!(!write(&TestPacket(vec![0; 37]), &peer(false), inner));
         assert!(!write(&TestPacket(vec![0; 41]), &peer(true), inner));
     }
@@ -178,6 +183,7 @@ mod tests {
             gateway: Address::v4([192, 0, 2, 254]),
             gateway_mac: [2, 4, 6, 8, 10, 12],
             source_mac: [1, 3, 5, 7, 9, 11],
+            ..Underlay::default()
         };
         let packet = TestPacket(vec![0xee; 15]);
         assert!(write_ethernet(&packet, &next_hop));

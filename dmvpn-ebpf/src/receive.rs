@@ -33,6 +33,9 @@ use crate::{
 
 /// What receiving needs of a packet, beside its bytes.
 pub trait UnderlayPacket: Packet {
+    /// The program it goes through.
+    const PATH: count::Path;
+
     /// Replaces the first `old` bytes by `new` bytes, whose content is undefined. `false`: impossible, and nothing
     /// changed.
     fn replace_front(&mut self, old: u32, new: u32) -> bool;
@@ -176,7 +179,7 @@ fn receive_ipv4<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdi
     let Some(tos) = ecn::decapsulate(inner.tos, received.outer_tos) else {
         return Verdict::Drop(DropReason::Congestion);
     };
-    count::received(received.peer, u32::from(inner.length));
+    count::received(P::PATH, received.peer, 1, u32::from(inner.length));
     // A time to live that ends here is the kernel's: it answers with ICMP.
     if inner.is_simple_unicast()
         && inner.ttl > 1
@@ -206,7 +209,7 @@ fn receive_ipv6<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdi
     let Some(class) = ecn::decapsulate(inner.traffic_class, received.outer_tos) else {
         return Verdict::Drop(DropReason::Congestion);
     };
-    count::received(received.peer, inner.length);
+    count::received(P::PATH, received.peer, 1, inner.length);
     if class != inner.traffic_class {
         ipv6::set_traffic_class(&mut header, class);
     }

@@ -10,3 +10,7 @@ pub static NHRP_SOURCE_LIMIT: Global<u32> = Global::new(200);
 /// Nanoseconds between two redirect events for the same inner source and destination.
 #[unsafe(no_mangle)]
 pub static REDIRECT_INTERVAL_NS: Global<u64> = Global::new(8_000_000_000);
+
+/// Slots of each CPU in `ROUTE_CACHE`, a power of two; `ROUTE_CACHE_IPV6` has a quarter of it.
+#[unsafe(no_mangle)]
+pub static ROUTE_CACHE_SLOTS: Global<u32> = Global::new(1 << 16);

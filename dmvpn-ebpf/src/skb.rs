@@ -92,6 +92,6 @@ impl TunnelPacket for SkbPacket {
         // The kernel takes the gateway from its own routes. Naming the gateway here would leave the packet with its
         // route to the tunnel interface: when the address is known at last, the kernel looks for the next hop there.
         // SAFETY: takes no parameters but numbers.
-        unsafe { bpf_redirect_neigh(next_hop.ifindex, core::ptr::null_mut(), 0, 0) as i32 }
+        unsafe { bpf_redirect_neigh(next_hop.route_ifindex, core::ptr::null_mut(), 0, 0) as i32 }
     }
 }

@@ -1,7 +1,7 @@
 //! From peer to peer: a received packet that the kernel's routing table sends back into a tunnel gets a new outer header
 //! and leaves at once.
 
-use dmvpn_common::{DropReason, FlowKey, Peer, PeerMac, PeerState, TunnelFlags, Underlay, UnderlayState};
+use dmvpn_common::{DropReason, Peer, PeerMac, PeerState, RedirectKey, TunnelFlags, Underlay, UnderlayState};
 
 use crate::{
     address::address,
@@ -56,7 +56,7 @@ pub fn pass_on<P: UnderlayPacket>(
     if !rewrite(packet, received, inner, tos, peer, next_hop) {
         return Some(Verdict::Drop(DropReason::NoHeadroom));
     }
-    count::transit(index, u32::from(inner.length));
+    count::transit(P::PATH, index, 1, u32::from(inner.length));
     Some(Verdict::Transmit(next_hop.ifindex))
 }
 
@@ -71,8 +71,8 @@ fn indicate<P: UnderlayPacket>(packet: &P, received: &Received, inner: &Ipv4, to
     if received.peer == 0 || received.peer == to {
         return;
     }
-    let flow = FlowKey { source: address(inner.source), destination: address(inner.destination) };
-    if redirect::is_due(&flow) {
+    let key = RedirectKey { peer: received.peer, destination: address(inner.destination) };
+    if redirect::is_due(&key) {
         let length = u32::from(inner.length);
         event::redirect(tunnel.ifindex, address(received.source), |head| {
             packet.copy_head(received.offset, length, head)
@@ -95,8 +95,9 @@ fn rewrite<P: UnderlayPacket>(
     if tos != inner.tos {
         ipv4::set_tos(&mut header, tos);
     }
-    let fields = outer::Inner { length: u32::from(inner.length), tos, protocol: ethernet::IPV4 };
-    packet.replace_front(received.offset, ethernet::LENGTH + peer.header_length)
+    let fields =
+        outer::Inner { length: u32::from(inner.length), tos, df: inner.df, protocol: ethernet::IPV4 };
+    packet.replace_front(received.offset, ethernet::LENGTH + u32::from(peer.header_length))
         && outer::write(packet, peer, fields)
         && outer::write_ethernet(packet, next_hop)
 }

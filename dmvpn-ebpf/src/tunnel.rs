@@ -4,7 +4,8 @@
 use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
-    count, ethernet, event, ipv4, maps,
+    count::{self, Path},
+    ethernet, event, ipv4, maps,
     neighbour::{self, Question},
     outer,
     packet::Packet,
@@ -58,10 +59,10 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
             DropReason::NoMulticastReceiver
         });
     }
-    let tos = match protocol {
-        ethernet::IPV4 => header.byte::<15>(),
-        // Version and traffic class share the first two bytes.
-        ethernet::IPV6 => (header.half::<14>() >> 4) as u8,
+    let (tos, df) = match protocol {
+        ethernet::IPV4 => (header.byte::<15>(), header.byte::<20>() & ipv4::DONT_FRAGMENT),
+        // Version and traffic class share the first two bytes. Routers never fragment IPv6.
+        ethernet::IPV6 => ((header.half::<14>() >> 4) as u8, ipv4::DONT_FRAGMENT),
         _ => return Err(DropReason::GreProtocol),
     };
     let index = PeerMac::index_of(destination).ok_or(DropReason::NoSuchPeer)?;
@@ -82,12 +83,12 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
 
     let length = packet.length() - ethernet::LENGTH;
     let segments = packet.segments();
-    if !packet.make_room(peer.header_length)
-        || !outer::write(packet, peer, outer::Inner { length, tos, protocol })
+    if !packet.make_room(u32::from(peer.header_length))
+        || !outer::write(packet, peer, outer::Inner { length, tos, df, protocol })
     {
         return Err(DropReason::NoHeadroom);
     }
-    count::sent(index, segments, length);
+    count::sent(Path::Tc, index, segments, length);
     if next_hop.state != UnderlayState::Valid {
         return Ok(packet.resolve(next_hop));
     }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use dmvpn_common::EVENT_HEAD_SIZE;
 
-use crate::{packet::Packet, receive::UnderlayPacket, route::RouteQuery};
+use crate::{count::Path, packet::Packet, receive::UnderlayPacket, route::RouteQuery};
 
 /// A frame at the XDP hook.
 pub struct XdpPacket(pub XdpContext);
@@ -38,6 +38,8 @@ impl Packet for XdpPacket {
 }
 
 impl UnderlayPacket for XdpPacket {
+    const PATH: Path = Path::Xdp;
+
     #[inline(always)]
     fn replace_front(&mut self, old: u32, new: u32) -> bool {
         // SAFETY: as above. Moving the start by nothing is a call saved.

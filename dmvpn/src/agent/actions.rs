@@ -61,19 +61,19 @@ impl Agent {
                 let ifindex = self.ifindex(tunnel)?;
                 let index = self.peer_index(tunnel, nbma)?;
                 neighbours::set(&self.netlink, ifindex, protocol, PeerMac::from_index(index)).await?;
-                Ok(())
+                self.forget_routes()
             }
             Action::RemoveNeighbour { tunnel, protocol } => {
                 neighbours::remove(&self.netlink, self.ifindex(tunnel)?, protocol).await?;
-                Ok(())
+                self.forget_routes()
             }
             Action::AddRoute { tunnel, prefix, via } => {
                 routes::add(&self.netlink, self.ifindex(tunnel)?, route(prefix, via)).await?;
-                Ok(())
+                self.forget_routes()
             }
             Action::RemoveRoute { tunnel, prefix, via } => {
                 routes::remove(&self.netlink, self.ifindex(tunnel)?, route(prefix, via)).await?;
-                Ok(())
+                self.forget_routes()
             }
             // The data path does not replicate yet: such frames are dropped and counted there.
             Action::AddMulticast { .. } | Action::RemoveMulticast { .. } => Ok(()),
@@ -82,6 +82,11 @@ impl Agent {
                 Ok(())
             }
         }
+    }
+
+    /// The kernel was changed: the data path must not go by what it remembers.
+    fn forget_routes(&self) -> Result<(), ActionError> {
+        Ok(self.data_path.control.forget_routes()?)
     }
 
     fn send(&self, tunnel: TunnelId, to: IpAddr, bytes: &[u8]) -> Result<(), ActionError> {

@@ -38,7 +38,7 @@ impl Environment for Kernel<'_> {
 
     fn packets_sent(&self, tunnel: TunnelId, nbma: IpAddr) -> u64 {
         let counters = self.peers.index_of(tunnel.0, nbma).and_then(|index| match index {
-            Some(index) => self.peers.counters(index).map(|counters| counters.sent_packets),
+            Some(index) => self.peers.counters(index).map(|counters| counters.sent().packets),
             None => Ok(0),
         });
         counters.unwrap_or_else(|error| {

@@ -139,6 +139,7 @@ impl Agent {
         let control = control.serve(call);
         tokio::pin!(control);
         let mut pokes = time::interval(POKE_INTERVAL);
+        let mut seconds = time::interval(Duration::from_secs(1));
         let mut reconnect_at: Option<time::Instant> = None;
 
         self.begin(state).await?;
@@ -156,7 +157,10 @@ impl Agent {
                 }
                 event = next_event(&mut events) => self.take_in_event(event?).await,
                 changes = monitor.next() => {
-                    if self.take_in(changes?).await {
+                    let changes = changes?;
+                    // Whatever it was, a cached route may be wrong by now.
+                    self.data_path.control.forget_routes()?;
+                    if self.take_in(changes).await {
                         self.input(Input::RoutesChanged).await;
                         reconnect_at.get_or_insert(time::Instant::now() + SETTLE_TIME);
                     }
@@ -170,6 +174,7 @@ impl Agent {
                 }
                 () = at(saver.due()) => saver.save(self.state(), self.revision()),
                 () = saver.written() => {}
+                _ = seconds.tick() => self.data_path.control.tick()?,
                 _ = pokes.tick(), if self.ways.needs_pokes() => {
                     if let Err(error) = self.ways.poke().await {
                         warn!("{error}");

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
+use dmvpn_common::FastPath;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     config::{Accept, Config, RunOptions},
-    datapath::{DataPath, TcMode, TunnelParameters, remove_all_pins},
+    datapath::{DataPath, DontFragment, OuterTos, TcMode, TunnelParameters, remove_all_pins},
     netlink::{
         Netlink,
         links::{self, TunnelSpec},
@@ -117,9 +118,12 @@ impl Agent {
             local: plan.source.into(),
             key: config.key,
             ttl: config.ttl,
-            dont_fragment: true,
+            dont_fragment: DontFragment::Set,
+            tos: OuterTos::Inherit,
+            fast_path: FastPath::Full,
             redirect: config.redirect,
             accept_any: config.accept == Accept::Any,
+            check_source: false,
             mtu: plan.mtu,
         };
         let socket = NhrpSocket::open(plan.source, config.key, config.ttl)

@@ -35,9 +35,11 @@ impl Agent {
         let hop = NextHop { ifindex: way.ifindex, gateway: way.address };
         self.data_path.peers.set_next_hop(index, Some(hop))?;
         match (way.source_mac, way.gateway_mac) {
-            (Some(source), Some(gateway)) => {
-                self.data_path.peers.underlays.set_resolved(hop, LinkAddresses { gateway, source })?
-            }
+            (Some(source), Some(gateway)) => self
+                .data_path
+                .peers
+                .underlays
+                .set_resolved(hop, LinkAddresses { gateway, source, vlan: None })?,
             _ => self.data_path.peers.underlays.set_unresolved(hop)?,
         };
         let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(key)));
@@ -129,9 +131,11 @@ impl Agent {
         let interface = interfaces::by_index(&self.netlink, hop.ifindex).await?;
         let source = interface.and_then(|interface| interface.mac);
         match (mac, source) {
-            (Some(gateway), Some(source)) => {
-                self.data_path.peers.underlays.set_resolved(hop, LinkAddresses { gateway, source })?
-            }
+            (Some(gateway), Some(source)) => self
+                .data_path
+                .peers
+                .underlays
+                .set_resolved(hop, LinkAddresses { gateway, source, vlan: None })?,
             _ => self.data_path.peers.underlays.set_unresolved(hop)?,
         };
         Ok(())

@@ -211,7 +211,7 @@ pub(crate) fn interfaces() -> Answer {
             ],
             tc: TcHook::Tcx,
             peers: 3,
-            pin_directory: "/sys/fs/bpf/dmvpn/v1".into(),
+            pin_directory: "/sys/fs/bpf/dmvpn/v2".into(),
         },
         InterfaceRow {
             name: "dmvpn1".into(),
@@ -225,7 +225,7 @@ pub(crate) fn interfaces() -> Answer {
             xdp: Vec::new(),
             tc: TcHook::Clsact,
             peers: 0,
-            pin_directory: "/sys/fs/bpf/dmvpn/v1".into(),
+            pin_directory: "/sys/fs/bpf/dmvpn/v2".into(),
         },
     ])
 }

@@ -19,6 +19,30 @@ const GRE_FLAG_KEY: u8 = 0x20;
 const GRE_PROTOCOL_IPV4: u16 = 0x0800;
 /// Don't-fragment bit in the flags and fragment offset word of IPv4.
 const IPV4_DONT_FRAGMENT: u16 = 0x4000;
+/// The ECN field of a TOS byte (RFC 3168).
+const ECN: u8 = 0b11;
+
+/// What becomes of don't-fragment outside. IPv6 has no such bit: routers never fragment it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DontFragment {
+    /// As the inner packet has it; set for an inner IPv6 packet.
+    Copy,
+    /// Always set.
+    #[default]
+    Set,
+    /// Never set.
+    Clear,
+}
+
+/// What becomes of the TOS byte or traffic class outside. Its ECN field always is the inner packet's (RFC 6040).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OuterTos {
+    /// As the inner packet has it.
+    #[default]
+    Inherit,
+    /// This DSCP, 0 to 63.
+    Dscp(u8),
+}
 
 /// What an outer header is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +55,10 @@ pub struct OuterParameters {
     pub key: Option<u32>,
     /// Outer TTL or hop limit.
     pub ttl: u8,
-    /// Sets don't-fragment. IPv6 has no such bit: routers never fragment it.
-    pub dont_fragment: bool,
+    /// Don't-fragment over IPv4.
+    pub dont_fragment: DontFragment,
+    /// Type of service.
+    pub tos: OuterTos,
 }
 
 /// A finished template with what the data path needs to complete it.
@@ -41,21 +67,34 @@ pub struct OuterHeader {
     /// IP header and GRE header. Total (or payload) length, identification, TOS (or traffic class) and IPv4
     /// checksum are zero.
     pub bytes: [u8; HEADER_SIZE],
-    /// Bytes in use: 24 to 28 over IPv4, 44 to 48 over IPv6.
-    pub length: u32,
+    /// Bytes in use: 24 or 28 over IPv4, 44 or 48 over IPv6.
+    pub length: u8,
     /// IPv4: one's complement sum of the IP header as it stands in the template, folded to 16 bits and not
     /// inverted. 0 for IPv6.
-    pub sum: u32,
+    pub sum: u16,
+    /// TOS or traffic class, and which bits of the inner packet's it takes.
+    pub tos: u8,
+    /// As above.
+    pub tos_mask: u8,
+    /// Bits of the byte with don't-fragment that are the inner packet's.
+    pub df_mask: u8,
 }
 
 impl OuterHeader {
     /// Builds the template. Fails when the two addresses are of different families.
     pub fn build(parameters: &OuterParameters) -> Result<Self, DataPathError> {
-        let OuterParameters { local, remote, key, ttl, dont_fragment } = *parameters;
-        let mut header = Self { bytes: [0; HEADER_SIZE], length: 0, sum: 0 };
+        let OuterParameters { local, remote, key, ttl, dont_fragment, tos } = *parameters;
+        let (tos, tos_mask) = match tos {
+            OuterTos::Inherit => (0, 0xff),
+            OuterTos::Dscp(dscp) => (dscp << 2, ECN),
+        };
+        let mut header = Self { bytes: [0; HEADER_SIZE], length: 0, sum: 0, tos, tos_mask, df_mask: 0 };
         match (local, remote) {
             (IpAddr::V4(local), IpAddr::V4(remote)) => {
-                let ip = ipv4(local, remote, ttl, dont_fragment);
+                let ip = ipv4(local, remote, ttl, dont_fragment == DontFragment::Set);
+                if dont_fragment == DontFragment::Copy {
+                    [header.df_mask, _] = IPV4_DONT_FRAGMENT.to_be_bytes();
+                }
                 header.sum = folded_sum(&ip);
                 header.append(&ip);
             }
@@ -84,7 +123,7 @@ impl OuterHeader {
 
     /// Adds a part behind what is there. All parts together fit: [`HEADER_SIZE`] is the sum of the largest.
     fn append<const N: usize>(&mut self, part: &[u8; N]) {
-        for (place, byte) in self.bytes.iter_mut().skip(self.length as usize).zip(part) {
+        for (place, byte) in self.bytes.iter_mut().skip(self.length.into()).zip(part) {
             *place = *byte;
             self.length += 1;
         }
@@ -113,13 +152,14 @@ fn ipv6(local: Ipv6Addr, remote: Ipv6Addr, hop_limit: u8) -> [u8; IPV6_LENGTH] {
 }
 
 /// One's complement sum of 16-bit words in network order, folded to 16 bits (RFC 1071).
-fn folded_sum(words: &[u8; IPV4_LENGTH]) -> u32 {
+fn folded_sum(words: &[u8; IPV4_LENGTH]) -> u16 {
     let (words, _) = words.as_chunks::<2>();
     let mut sum: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    sum
+    // 16 bits after folding.
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]
@@ -132,13 +172,14 @@ mod tests {
             remote: remote.parse().unwrap(),
             key,
             ttl: 255,
-            dont_fragment: true,
+            dont_fragment: DontFragment::Set,
+            tos: OuterTos::Inherit,
         }
     }
 
     fn in_use(header: &OuterHeader) -> &[u8] {
-        assert!(header.bytes[header.length as usize..].iter().all(|byte| *byte == 0), "rest is zero");
-        &header.bytes[..header.length as usize]
+        assert!(header.bytes[header.length.into()..].iter().all(|byte| *byte == 0), "rest is zero");
+        &header.bytes[..header.length.into()]
     }
 
     #[test]
@@ -170,11 +211,21 @@ mod tests {
     fn takes_ttl_and_fragmentation_from_the_parameters() {
         let asked = OuterParameters {
             ttl: 64,
-            dont_fragment: false,
+            dont_fragment: DontFragment::Clear,
             ..parameters("192.0.2.10", "203.0.113.1", None)
         };
         let header = OuterHeader::build(&asked).unwrap();
         assert_eq!(header.bytes[6..9], [0, 0, 64]);
+    }
+
+    #[test]
+    fn policies_become_bits_and_masks() {
+        let asked = parameters("192.0.2.10", "203.0.113.1", None);
+        let set = OuterHeader::build(&asked).unwrap();
+        assert_eq!((set.df_mask, set.tos, set.tos_mask), (0, 0, 0xff));
+        let asked = OuterParameters { dont_fragment: DontFragment::Copy, tos: OuterTos::Dscp(46), ..asked };
+        let copied = OuterHeader::build(&asked).unwrap();
+        assert_eq!((copied.bytes[6], copied.df_mask, copied.tos, copied.tos_mask), (0, 0x40, 0xb8, 3));
     }
 
     #[test]
@@ -200,9 +251,8 @@ mod tests {
     fn the_sum_completes_to_a_valid_checksum() {
         for (local, remote) in [("192.0.2.10", "203.0.113.1"), ("255.255.255.255", "255.255.255.254")] {
             let mut header = OuterHeader::build(&parameters(local, remote, None)).unwrap();
-            assert!(header.sum <= 0xffff);
             let (tos, total_length) = (0xb8_u8, 1500_u16);
-            let mut sum = header.sum + u32::from(tos) + u32::from(total_length);
+            let mut sum = u32::from(header.sum) + u32::from(tos) + u32::from(total_length);
             while sum > 0xffff {
                 sum = (sum & 0xffff) + (sum >> 16);
             }

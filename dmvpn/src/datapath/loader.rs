@@ -10,8 +10,8 @@ use aya::{
 use dmvpn_common::{map_names, program_names};
 
 use super::{
-    DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, LinkName, PeerTable, TcAttachment,
-    TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp, capabilities,
+    ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
+    PeerTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp, capabilities,
     map_layout::{self, SizedMap},
     peers::PeerMaps,
     pin_directory::PinDirectory,
@@ -25,6 +25,7 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 mod settings {
     pub(super) const NHRP_SOURCE_LIMIT: &str = "NHRP_SOURCE_LIMIT";
     pub(super) const REDIRECT_INTERVAL_NS: &str = "REDIRECT_INTERVAL_NS";
+    pub(super) const ROUTE_CACHE_SLOTS: &str = "ROUTE_CACHE_SLOTS";
 }
 
 /// How to load.
@@ -42,6 +43,18 @@ pub struct Options {
     pub nhrp_source_limit: u32,
     /// Least time between two redirect events for the same inner source and destination.
     pub redirect_interval: Duration,
+    /// Routes that each CPU remembers, rounded up to a power of two; 64 bytes each, and half as much again for IPv6.
+    pub route_cache: u32,
+}
+
+impl Options {
+    /// [`Self::route_cache`] when nobody knows better: enough for some ten thousand destinations in use at once.
+    pub const DEFAULT_ROUTE_CACHE: u32 = 1 << 16;
+
+    /// Slots of each CPU: at least 4, so that a quarter of them is one, and 2^20 at most.
+    fn route_cache_slots(&self) -> u32 {
+        self.route_cache.clamp(4, 1 << 20).next_power_of_two()
+    }
 }
 
 /// The data path in the kernel.
@@ -55,6 +68,8 @@ pub struct DataPath {
     pub peers: PeerTable,
     /// Why packets were dropped.
     pub drops: DropCounters,
+    /// What concerns the whole box.
+    pub control: ControlTable,
     ebpf: Ebpf,
     pins: PinDirectory,
     /// Interfaces with a `clsact` filter of ours, which cannot be pinned.
@@ -70,18 +85,23 @@ impl DataPath {
         let sized = sized_maps(options);
         map_layout::check_pinned(&pins, OBJECT, &sized)?;
         let mut ebpf = load(options, &pins, &sized)?;
+        let control = ControlTable::open(take_map(&mut ebpf, map_names::CONTROL)?)?;
         Ok(Self {
             tunnels: TunnelTable::new(
                 take_map(&mut ebpf, map_names::TUNNELS)?,
                 take_map(&mut ebpf, map_names::LOCAL)?,
+                InterfaceTable::new(take_map(&mut ebpf, map_names::INTERFACES)?, control.clone()),
+                control.clone(),
             ),
             peers: PeerTable::open(PeerMaps {
                 peers: take_map(&mut ebpf, map_names::PEERS)?,
                 by_nbma: take_map(&mut ebpf, map_names::PEER_BY_NBMA)?,
                 counters: take_map(&mut ebpf, map_names::PEER_COUNTERS)?,
                 underlay: take_map(&mut ebpf, map_names::UNDERLAY)?,
+                control: control.clone(),
             })?,
             drops: DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?,
+            control,
             ebpf,
             pins,
             clsact: BTreeSet::new(),
@@ -143,7 +163,7 @@ impl DataPath {
 }
 
 /// The maps whose size the configuration decides. Index 0 of an array means "none", so it has one entry more.
-fn sized_maps(options: &Options) -> [SizedMap; 4] {
+fn sized_maps(options: &Options) -> [SizedMap; 5] {
     let peers = |name, unused| SizedMap {
         name,
         entries: options.max_peers.saturating_add(unused),
@@ -160,6 +180,7 @@ fn sized_maps(options: &Options) -> [SizedMap; 4] {
         peers(map_names::PEER_BY_NBMA, 0),
         peers(map_names::PEERS, 1),
         peers(map_names::PEER_COUNTERS, 1),
+        peers(map_names::MULTICAST, 1),
         underlay,
     ]
 }
@@ -168,17 +189,27 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     let log = options.log as u8;
     // 584 years fit.
     let redirect_interval = u64::try_from(options.redirect_interval.as_nanos()).unwrap_or(u64::MAX);
+    let cache_slots = options.route_cache_slots();
+    let cpus = u32::try_from(aya::util::nr_cpus().map_err(|(path, source)| DataPathError::File {
+        operation: "read the number of CPUs from",
+        path: path.into(),
+        source,
+    })?)
+    .unwrap_or(u32::MAX);
     let mut loader = EbpfLoader::new();
     loader
         .override_global(aya_log::LEVEL, &log, true)
         .override_global(settings::NHRP_SOURCE_LIMIT, &options.nhrp_source_limit, true)
-        .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true);
+        .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true)
+        .override_global(settings::ROUTE_CACHE_SLOTS, &cache_slots, true);
     for name in map_names::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
     for map in sized {
         loader.map_max_entries(map.name, map.entries);
     }
+    loader.map_max_entries(map_names::ROUTE_CACHE, cache_slots.saturating_mul(cpus));
+    loader.map_max_entries(map_names::ROUTE_CACHE_IPV6, (cache_slots / 4).saturating_mul(cpus));
     let mut ebpf = loader.load(OBJECT).map_err(|error| DataPathError::Load(Box::new(error)))?;
     let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
     program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?

@@ -10,28 +10,11 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
-use dmvpn_common::{
-    Address, HEADER_SIZE, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Underlay, map_names,
-};
+use dmvpn_common::{Address, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Underlay, map_names};
 
 use super::{
-    DataPathError, NextHop, OuterHeader, OuterParameters, TunnelParameters, UnderlayTable,
+    ControlTable, DataPathError, NextHop, OuterHeader, OuterParameters, TunnelParameters, UnderlayTable,
     index_pool::IndexPool,
-};
-
-/// A slot nobody uses.
-const FREE: Peer = Peer {
-    state: PeerState::Free,
-    tunnel: 0,
-    tunnel_ifindex: 0,
-    network_id: 0,
-    underlay: 0,
-    mtu: 0,
-    header_length: 0,
-    header_sum: 0,
-    header: [0; HEADER_SIZE],
-    nbma: Address { family: dmvpn_common::Family::None, bytes: [0; 16] },
-    reserved: 0,
 };
 
 /// The maps of the table.
@@ -40,6 +23,7 @@ pub(super) struct PeerMaps {
     pub by_nbma: HashMap<MapData, NbmaKey, PeerIndex>,
     pub counters: PerCpuArray<MapData, PeerCounters>,
     pub underlay: Array<MapData, Underlay>,
+    pub control: ControlTable,
 }
 
 /// The peers in the kernel. An index stays with its peer until that is removed, over restarts of the agent too.
@@ -50,12 +34,13 @@ pub struct PeerTable {
     by_nbma: HashMap<MapData, NbmaKey, PeerIndex>,
     counters: PerCpuArray<MapData, PeerCounters>,
     pool: IndexPool,
+    control: ControlTable,
 }
 
 impl PeerTable {
     /// Takes over the peers an earlier run left in the maps. What a run that was killed left half done is undone.
     pub(super) fn open(maps: PeerMaps) -> Result<Self, DataPathError> {
-        let PeerMaps { mut peers, mut by_nbma, counters, underlay } = maps;
+        let PeerMaps { mut peers, mut by_nbma, counters, underlay, control } = maps;
         let mut owners = StdHashMap::new();
         let keys = by_nbma
             .iter()
@@ -76,7 +61,9 @@ impl PeerTable {
                     keys.swap_remove(place);
                     kept.insert(index, peer);
                 }
-                None => peers.set(index, FREE, 0).map_err(DataPathError::map(map_names::PEERS, "write"))?,
+                None => {
+                    peers.set(index, Peer::FREE, 0).map_err(DataPathError::map(map_names::PEERS, "write"))?;
+                }
             }
         }
         for key in owners.into_values().flatten() {
@@ -84,7 +71,7 @@ impl PeerTable {
         }
         let underlays = UnderlayTable::open(underlay, kept.values().map(|peer| peer.underlay))?;
         let pool = IndexPool::new(peers.len().saturating_sub(1), |index| kept.contains_key(&index));
-        let mut table = Self { underlays, peers, by_nbma, counters, pool };
+        let mut table = Self { underlays, peers, by_nbma, counters, pool, control };
         for (index, peer) in kept {
             if peer.underlay != 0 && table.underlays.next_hop(peer.underlay).is_none() {
                 table.write(index, &Peer { underlay: 0, ..peer })?;
@@ -110,26 +97,31 @@ impl PeerTable {
             key: tunnel.key,
             ttl: tunnel.ttl,
             dont_fragment: tunnel.dont_fragment,
+            tos: tunnel.tos,
         };
         let header = OuterHeader::build(&outer)?;
         let mut peer = Peer {
             state,
+            mtu: tunnel.mtu,
+            header_sum: header.sum,
+            header_length: header.length,
+            tos: header.tos,
+            tos_mask: header.tos_mask,
+            df_mask: header.df_mask,
+            header: header.bytes,
             tunnel: tunnel.id,
             tunnel_ifindex: tunnel.ifindex,
             network_id: tunnel.network_id,
-            underlay: 0,
-            mtu: tunnel.mtu,
-            header_length: header.length,
-            header_sum: header.sum,
-            header: header.bytes,
             nbma: nbma.into(),
-            reserved: 0,
+            ..Peer::FREE
         };
         if let Some(index) = self.index_of(tunnel.id, nbma)? {
             let old = self.existing(index)?;
             peer.underlay = old.underlay;
             peer.mtu = old.mtu;
+            peer.policer = old.policer;
             self.write(index, &peer)?;
+            self.control.forget_routes()?;
             return Ok(index);
         }
         let full = DataPathError::PeerTableFull { capacity: self.pool.capacity() };
@@ -138,7 +130,9 @@ impl PeerTable {
         if added.is_err() {
             self.pool.give_back(index);
         }
-        added.map(|()| index)
+        added?;
+        self.control.forget_routes()?;
+        Ok(index)
     }
 
     /// Removes a peer. Its index is not given to another one for as long as possible.
@@ -148,7 +142,8 @@ impl PeerTable {
             Ok(()) | Err(MapError::KeyNotFound) => {}
             Err(error) => return Err(DataPathError::map(map_names::PEER_BY_NBMA, "remove from")(error)),
         }
-        self.write(index, &FREE)?;
+        self.write(index, &Peer::FREE)?;
+        self.control.forget_routes()?;
         self.pool.give_back(index);
         self.underlays.release(peer.underlay)
     }
@@ -156,7 +151,8 @@ impl PeerTable {
     /// Sets whether packets may be exchanged with the peer.
     pub fn set_state(&mut self, index: u32, state: PeerState) -> Result<(), DataPathError> {
         let peer = self.existing(index)?;
-        self.write(index, &Peer { state, ..peer })
+        self.write(index, &Peer { state, ..peer })?;
+        self.control.forget_routes()
     }
 
     /// Sets the largest inner packet in bytes.
@@ -221,14 +217,7 @@ impl PeerTable {
     pub fn counters(&self, index: u32) -> Result<PeerCounters, DataPathError> {
         let values =
             self.counters.get(&index, 0).map_err(DataPathError::map(map_names::PEER_COUNTERS, "read"))?;
-        Ok(values.iter().fold(PeerCounters::default(), |sum, cpu| PeerCounters {
-            received_packets: sum.received_packets.wrapping_add(cpu.received_packets),
-            received_bytes: sum.received_bytes.wrapping_add(cpu.received_bytes),
-            sent_packets: sum.sent_packets.wrapping_add(cpu.sent_packets),
-            sent_bytes: sum.sent_bytes.wrapping_add(cpu.sent_bytes),
-            transit_packets: sum.transit_packets.wrapping_add(cpu.transit_packets),
-            transit_bytes: sum.transit_bytes.wrapping_add(cpu.transit_bytes),
-        }))
+        Ok(values.iter().fold(PeerCounters::default(), |sum, cpu| sum.plus(cpu)))
     }
 
     /// How many peers fit.
@@ -244,7 +233,7 @@ impl PeerTable {
             .insert(key(peer.tunnel, peer.nbma), PeerIndex { peer: index }, 0)
             .map_err(DataPathError::map(map_names::PEER_BY_NBMA, "write"));
         if named.is_err() {
-            self.write(index, &FREE)?;
+            self.write(index, &Peer::FREE)?;
         }
         named
     }

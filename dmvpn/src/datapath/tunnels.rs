@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use aya::maps::{HashMap, MapData};
-use dmvpn_common::{Address, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey, map_names};
+use dmvpn_common::{Address, FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey, map_names};
 
-use super::DataPathError;
+use super::{ControlTable, DataPathError, DontFragment, InterfaceTable, OuterTos};
 
 /// What the data path has to know of a tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +24,19 @@ pub struct TunnelParameters {
     pub key: Option<u32>,
     /// Outer TTL or hop limit.
     pub ttl: u8,
-    /// Sets don't-fragment in outer headers.
-    pub dont_fragment: bool,
+    /// Don't-fragment in outer headers.
+    pub dont_fragment: DontFragment,
+    /// Type of service in outer headers.
+    pub tos: OuterTos,
+    /// What bypasses the kernel's stack.
+    pub fast_path: FastPath,
     /// Raise a redirect event for traffic that enters and leaves the NHRP network here.
     pub redirect: bool,
     /// Accept data from NBMA addresses that are no known peers.
     pub accept_any: bool,
+    /// Drop data whose inner source is not routed to the peer it came from. Wants
+    /// [`RouteSelection::BySource`](super::RouteSelection::BySource).
+    pub check_source: bool,
     /// MTU of the interface in bytes, and of every new peer.
     pub mtu: u32,
 }
@@ -51,29 +58,39 @@ impl TunnelParameters {
             far_ifindex: self.far_ifindex,
             network_id: self.network_id,
             flags: flag(self.redirect, TunnelFlags::REDIRECT)
-                | flag(self.accept_any, TunnelFlags::ACCEPT_ANY),
+                | flag(self.accept_any, TunnelFlags::ACCEPT_ANY)
+                | flag(self.check_source, TunnelFlags::CHECK_SOURCE),
             mtu: self.mtu,
+            fast_path: self.fast_path,
+            mss_ipv4: 0,
+            mss_ipv6: 0,
         }
     }
 }
 
 /// The tunnels in the kernel; at most 1,024.
 pub struct TunnelTable {
+    /// Their interfaces, and those that are accelerated.
+    pub interfaces: InterfaceTable,
     tunnels: HashMap<MapData, TunnelKey, Tunnel>,
     local: HashMap<MapData, Address, LocalAddress>,
+    control: ControlTable,
 }
 
 impl TunnelTable {
     pub(super) fn new(
         tunnels: HashMap<MapData, TunnelKey, Tunnel>,
         local: HashMap<MapData, Address, LocalAddress>,
+        interfaces: InterfaceTable,
+        control: ControlTable,
     ) -> Self {
-        Self { tunnels, local }
+        Self { interfaces, tunnels, local, control }
     }
 
     /// Adds a tunnel or changes the one with the same id, whatever address and key that has now.
     pub fn set(&mut self, tunnel: &TunnelParameters) -> Result<(), DataPathError> {
         let key = tunnel.map_key();
+        self.interfaces.set_tunnel(tunnel.ifindex, tunnel.id)?;
         self.tunnels
             .insert(key, tunnel.map_value(), 0)
             .map_err(DataPathError::map(map_names::TUNNELS, "write"))?;
@@ -82,9 +99,12 @@ impl TunnelTable {
         for (old, value) in self.entries()? {
             if value.id == tunnel.id && old != key {
                 self.remove_key(&old)?;
+                if value.ifindex != tunnel.ifindex {
+                    self.interfaces.remove(value.ifindex)?;
+                }
             }
         }
-        Ok(())
+        self.control.forget_routes()
     }
 
     /// Removes the tunnel with this id, if there is one. Its peers stay: remove them first.
@@ -92,9 +112,10 @@ impl TunnelTable {
         for (key, tunnel) in self.entries()? {
             if tunnel.id == id {
                 self.remove_key(&key)?;
+                self.interfaces.remove(tunnel.ifindex)?;
             }
         }
-        Ok(())
+        self.control.forget_routes()
     }
 
     /// Every tunnel in the kernel, also those of an earlier run.

@@ -14,7 +14,7 @@ use super::{DataPathError, index_pool::IndexPool};
 /// Where frames to a peer go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NextHop {
-    /// Interface they leave by.
+    /// Interface that the route names.
     pub ifindex: u32,
     /// The gateway, or the peer itself when it is on the link.
     pub gateway: IpAddr,
@@ -27,6 +27,17 @@ pub struct LinkAddresses {
     pub gateway: [u8; 6],
     /// Of the interface.
     pub source: [u8; 6],
+    /// How to get by the interface when it is a VLAN device.
+    pub vlan: Option<Vlan>,
+}
+
+/// A VLAN device (802.1Q): programs bypass it, so they put the tag into frames for the interface below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// Index of the interface below.
+    pub physical: u32,
+    /// VLAN identifier, 1 to 4094.
+    pub id: u16,
 }
 
 /// The next hops that peers use. One is there as long as a peer names it
@@ -64,7 +75,7 @@ impl UnderlayTable {
             if entry.state == UnderlayState::Free {
                 continue;
             }
-            let hop = entry.gateway.to_ip().map(|gateway| NextHop { ifindex: entry.ifindex, gateway });
+            let hop = entry.gateway.to_ip().map(|gateway| NextHop { ifindex: entry.route_ifindex, gateway });
             match (hop, named.get(&index)) {
                 (Some(hop), Some(peers)) => {
                     table.indexes.insert(hop, index);
@@ -82,12 +93,13 @@ impl UnderlayTable {
     /// peer uses the next hop.
     pub fn set_resolved(&mut self, hop: NextHop, addresses: LinkAddresses) -> Result<bool, DataPathError> {
         let Some(&index) = self.indexes.get(&hop) else { return Ok(false) };
-        let LinkAddresses { gateway: gateway_mac, source: source_mac } = addresses;
+        let LinkAddresses { gateway: gateway_mac, source: source_mac, vlan } = addresses;
+        let (ifindex, vlan) = vlan.map_or((hop.ifindex, 0), |vlan| (vlan.physical, vlan.id));
+        let mut entry = Underlay { ifindex, gateway_mac, source_mac, vlan, ..unresolved(hop) };
         let old = self.read(index)?;
-        if old.state != UnderlayState::Valid || old.gateway_mac != gateway_mac || old.source_mac != source_mac
-        {
+        let frame = |entry: &Underlay| (entry.ifindex, entry.gateway_mac, entry.source_mac, entry.vlan);
+        if old.state != UnderlayState::Valid || frame(&old) != frame(&entry) {
             // The kernel copies a value while packets read it: no frame may see the new state with old addresses.
-            let mut entry = Underlay { gateway_mac, source_mac, ..unresolved(hop) };
             self.write(index, &entry)?;
             entry.state = UnderlayState::Valid;
             self.write(index, &entry)?;
@@ -164,6 +176,7 @@ fn unresolved(hop: NextHop) -> Underlay {
     Underlay {
         state: UnderlayState::Unresolved,
         ifindex: hop.ifindex,
+        route_ifindex: hop.ifindex,
         gateway: hop.gateway.into(),
         ..Underlay::default()
     }

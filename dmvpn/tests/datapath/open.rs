@@ -173,7 +173,7 @@ fn a_pinned_map_with_values_of_another_size_is_refused() {
     let text = refusal(pins.try_open());
     let path = pins.layout().join(map_names::PEERS);
     assert!(text.contains(path.to_str().unwrap()), "{text}");
-    assert!(text.contains("value size 96") && text.contains("needs 104"), "{text}");
+    assert!(text.contains("value size 96") && text.contains("needs 128"), "{text}");
     assert!(text.contains(&format!("rm -r {}", pins.layout().display())), "{text}");
 }
 

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use dmvpn::datapath::{
-    DataPath, DataPathError, LinkAddresses, NextHop, OuterHeader, OuterParameters, TunnelParameters,
+    DataPath, DataPathError, DontFragment, LinkAddresses, NextHop, OuterHeader, OuterParameters, OuterTos,
+    TunnelParameters,
 };
 use dmvpn_common::{
     Address, DROP_COUNTERS, DropCounter, DropReason, LocalAddress, NbmaKey, Peer, PeerCounters, PeerIndex,
-    PeerState, Underlay, UnderlayState, map_names,
+    PeerState, Traffic, Underlay, UnderlayState, map_names,
 };
 
 use crate::testbed::{Pins, tunnel};
@@ -25,7 +26,8 @@ fn hop(last: u8) -> NextHop {
     NextHop { ifindex: 2, gateway: IpAddr::from([192, 0, 2, last]) }
 }
 
-const ADDRESSES: LinkAddresses = LinkAddresses { gateway: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2] };
+const ADDRESSES: LinkAddresses =
+    LinkAddresses { gateway: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2], vlan: None };
 
 /// A pinned map, opened beside the data path.
 fn pinned<M: TryFrom<Map>>(pins: &Pins, name: &str) -> M {
@@ -53,7 +55,8 @@ fn a_new_peer_is_in_both_maps() {
         remote: nbma(1),
         key: Some(42),
         ttl: 255,
-        dont_fragment: true,
+        dont_fragment: DontFragment::Set,
+        tos: OuterTos::Inherit,
     };
     let outer = OuterHeader::build(&parameters).unwrap();
     assert_eq!((peer.header, peer.header_length, peer.header_sum), (outer.bytes, outer.length, outer.sum));
@@ -159,10 +162,14 @@ fn a_new_peer_starts_with_counters_at_zero() {
     let index = add(&mut data_path, 1);
     let mut counters: PerCpuArray<MapData, PeerCounters> = pinned(&pins, map_names::PEER_COUNTERS);
     let cpus = counters.get(&index, 0).unwrap().len();
-    let counted = PeerCounters { received_packets: 3, sent_bytes: 100, ..PeerCounters::default() };
+    let counted = PeerCounters {
+        received_xdp: Traffic { packets: 3, bytes: 0 },
+        sent_tc: Traffic { packets: 0, bytes: 100 },
+        ..PeerCounters::default()
+    };
     counters.set(index, PerCpuValues::try_from(vec![counted; cpus]).unwrap(), 0).unwrap();
     let sum = data_path.peers.counters(index).unwrap();
-    assert_eq!((sum.received_packets, sum.sent_bytes), (3 * cpus as u64, 100 * cpus as u64));
+    assert_eq!((sum.received().packets, sum.sent().bytes), (3 * cpus as u64, 100 * cpus as u64));
     assert_eq!(data_path.peers.add(&tunnel(), nbma(1), PeerState::Up).unwrap(), index);
     assert_eq!(data_path.peers.counters(index).unwrap(), sum, "a known peer keeps its counts");
 

@@ -10,8 +10,9 @@ use std::{
 
 use dmvpn::{
     config::BpfLog,
-    datapath::{DataPath, DataPathError, Options, TunnelParameters},
+    datapath::{DataPath, DataPathError, DontFragment, Options, OuterTos, TunnelParameters},
 };
+use dmvpn_common::FastPath;
 use nix::sched::{CloneFlags, unshare};
 
 /// A pin directory that goes away with the test, whatever the outcome.
@@ -36,6 +37,7 @@ impl Pins {
             log: BpfLog::Off,
             nhrp_source_limit: 200,
             redirect_interval: Duration::from_secs(8),
+            route_cache: 4,
         }
     }
 
@@ -135,9 +137,12 @@ pub(crate) fn tunnel() -> TunnelParameters {
         local: "192.0.2.10".parse().unwrap(),
         key: Some(42),
         ttl: 255,
-        dont_fragment: true,
+        dont_fragment: DontFragment::Set,
+        tos: OuterTos::Inherit,
+        fast_path: FastPath::Full,
         redirect: true,
         accept_any: false,
+        check_source: false,
         mtu: 1472,
     }
 }

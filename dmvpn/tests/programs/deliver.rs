@@ -25,8 +25,8 @@ fn strips_the_outer_headers() {
         let gre = Gre { key, ..Gre::from(SPOKE_1, inner().bytes()) };
         assert_eq!(programs.receive(&gre.frame()), delivered(1, ETHERTYPE_IPV4, &inner().bytes()), "{key:?}");
         let counters = programs.counters(1);
-        assert_eq!((counters.received_packets, counters.received_bytes), (1, 100));
-        assert_eq!((counters.sent_packets, counters.transit_packets), (0, 0));
+        assert_eq!((counters.received().packets, counters.received().bytes), (1, 100));
+        assert_eq!((counters.sent().packets, counters.transit().packets), (0, 0));
         assert_eq!(programs.drops(), []);
     }
 }
@@ -52,7 +52,7 @@ fn delivers_ipv6() {
     let programs = Programs::with_two_spokes();
     let gre = Gre { protocol: ETHERTYPE_IPV6, ..Gre::from(SPOKE_1, ipv6(0xb8)) };
     assert_eq!(programs.receive(&gre.frame()), delivered(1, ETHERTYPE_IPV6, &ipv6(0xb8)));
-    assert_eq!(programs.counters(1).received_bytes, 64);
+    assert_eq!(programs.counters(1).received().bytes, 64);
 }
 
 /// A frame has at least 60 bytes, so a short packet has padding behind it.
@@ -64,7 +64,7 @@ fn padding_does_no_harm() {
     frame.push(0xee);
     let expected = delivered(1, ETHERTYPE_IPV4, &[&packet[..], &[0xee]].concat());
     assert_eq!(programs.receive(&frame), expected);
-    assert_eq!(programs.counters(1).received_bytes, 21);
+    assert_eq!(programs.counters(1).received().bytes, 21);
 }
 
 /// A packet longer than a page lies in several buffers, of which only the first can be reached.

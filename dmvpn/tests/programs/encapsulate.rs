@@ -34,9 +34,9 @@ fn puts_the_peers_header_in_front() {
                 assert_eq!(hub.programs.send(hub.tunnel.ifindex, &frame), sent(&expected), "{key:?} {size}");
             }
             let counters = hub.programs.counters(2);
-            assert_eq!((counters.sent_packets, counters.sent_bytes), (5, 20 + 21 + 100 + 1000 + 1472));
-            assert_eq!((counters.received_packets, counters.transit_packets), (0, 0));
-            assert_eq!(hub.programs.counters(1).sent_packets, 0);
+            assert_eq!((counters.sent().packets, counters.sent().bytes), (5, 20 + 21 + 100 + 1000 + 1472));
+            assert_eq!((counters.received().packets, counters.transit().packets), (0, 0));
+            assert_eq!(hub.programs.counters(1).sent().packets, 0);
             assert_eq!(hub.programs.drops(), []);
         });
     }
@@ -71,7 +71,7 @@ fn leaves_an_unknown_next_hop_to_the_kernel() {
         let outcome = hub.programs.send(hub.tunnel.ifindex, &to_peer(2, ETHERTYPE_IPV4, &packet));
         assert_eq!(outcome.action, tc::REDIRECT);
         assert_eq!(outcome.frame[14..], Gre::to(SPOKE_2, packet).frame()[14..]);
-        assert_eq!(hub.programs.counters(2).sent_packets, 1);
+        assert_eq!(hub.programs.counters(2).sent().packets, 1);
         assert_eq!(hub.programs.drops(), []);
     });
 }

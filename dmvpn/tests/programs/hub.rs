@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use dmvpn_common::{PeerMac, Tunnel};
+use dmvpn_common::{FastPath, PeerMac, Tunnel};
 
 use crate::{
     namespace::{index_of, ip, mac_text},
@@ -49,6 +49,9 @@ impl Hub {
             network_id: 1,
             flags,
             mtu: 1476,
+            fast_path: FastPath::Full,
+            mss_ipv4: 0,
+            mss_ipv6: 0,
         };
         let mut programs = Programs::load_with(settings);
         programs.set_up_two_spokes(key, tunnel);

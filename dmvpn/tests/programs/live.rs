@@ -12,7 +12,7 @@ use std::{
 };
 
 use aya::programs::XdpMode;
-use dmvpn_common::{PeerMac, Tunnel, Underlay, UnderlayState, program_names};
+use dmvpn_common::{FastPath, PeerMac, Tunnel, Underlay, UnderlayState, program_names};
 
 use crate::{
     hub::add_neighbour,
@@ -84,6 +84,9 @@ impl Side {
             network_id: 1,
             flags: 0,
             mtu: 1472,
+            fast_path: FastPath::Full,
+            mss_ipv4: 0,
+            mss_ipv6: 0,
         };
         let mut programs = Programs::load();
         programs.add_tunnel(Self::nbma(ours), plan.key, tunnel);
@@ -93,9 +96,11 @@ impl Side {
             Underlay {
                 state: plan.next_hop,
                 ifindex: index_of("wan0"),
+                route_ifindex: index_of("wan0"),
                 gateway: IpAddr::from(Self::nbma(theirs)).into(),
                 gateway_mac: Self::wan_mac(theirs),
                 source_mac: Self::wan_mac(ours),
+                ..Underlay::default()
             },
         );
         programs.attach_underlay("wan0", plan.mode);
@@ -178,9 +183,10 @@ fn tcp_goes_both_ways_in_every_mode() {
         for (programs, other) in [(left, right), (right, left)] {
             assert_eq!(programs.drops(), [], "{plan:?}");
             let (counters, others) = (programs.counters(1), other.counters(1));
-            assert!(counters.sent_bytes > 3_000_000, "{plan:?}: {counters:?}");
+            assert!(counters.sent().bytes > 3_000_000, "{plan:?}: {counters:?}");
             assert_eq!(
-                counters.sent_packets, others.received_packets,
+                counters.sent().packets,
+                others.received().packets,
                 "{plan:?}: segments are counted, not buffers"
             );
         }
@@ -194,7 +200,7 @@ fn large_buffers_are_encapsulated_once() {
     let _statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime).unwrap();
     let pair = Pair::new(PLAN);
     pair.transfer(10_000_000);
-    let packets: u64 = pair.programs.iter().map(|programs| programs.counters(1).sent_packets).sum();
+    let packets: u64 = pair.programs.iter().map(|programs| programs.counters(1).sent().packets).sum();
     let runs: u64 =
         pair.programs.iter().map(|programs| programs.info(program_names::TC_TUNNEL).run_count()).sum();
     println!("{packets} packets in {runs} runs");

@@ -7,10 +7,10 @@ use aya::{
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
     programs::{ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
-use dmvpn::datapath::{OuterHeader, OuterParameters};
+use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
-    DropCounter, DropReason, EVENT_HEAD_SIZE, Event, Keyed, LocalAddress, NbmaKey, Peer, PeerCounters,
-    PeerIndex, PeerState, Tunnel, TunnelKey, Underlay, UnderlayState, map_names, program_names,
+    DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Keyed, LocalAddress, NbmaKey, Peer,
+    PeerCounters, PeerIndex, PeerState, Tunnel, TunnelKey, Underlay, UnderlayState, map_names, program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -180,14 +180,7 @@ impl Programs {
     pub(crate) fn counters(&self, peer: u32) -> PeerCounters {
         let counters: PerCpuArray<_, PeerCounters> = self.map(map_names::PEER_COUNTERS).try_into().unwrap();
         let values = counters.get(&peer, 0).unwrap();
-        values.iter().fold(PeerCounters::default(), |total, value| PeerCounters {
-            received_packets: total.received_packets + value.received_packets,
-            received_bytes: total.received_bytes + value.received_bytes,
-            sent_packets: total.sent_packets + value.sent_packets,
-            sent_bytes: total.sent_bytes + value.sent_bytes,
-            transit_packets: total.transit_packets + value.transit_packets,
-            transit_bytes: total.transit_bytes + value.transit_bytes,
-        })
+        values.iter().fold(PeerCounters::default(), |total, value| total.plus(value))
     }
 
     /// Takes the events raised since the last call.
@@ -295,7 +288,17 @@ impl Told {
 
 /// A tunnel without real interfaces.
 pub(crate) fn tunnel() -> Tunnel {
-    Tunnel { id: 1, ifindex: TUNNEL_IFINDEX, far_ifindex: FAR_IFINDEX, network_id: 1, flags: 0, mtu: 1476 }
+    Tunnel {
+        id: 1,
+        ifindex: TUNNEL_IFINDEX,
+        far_ifindex: FAR_IFINDEX,
+        network_id: 1,
+        flags: 0,
+        mtu: 1476,
+        fast_path: FastPath::Full,
+        mss_ipv4: 0,
+        mss_ipv6: 0,
+    }
 }
 
 /// A peer of `tunnel` that is up and reached by next hop 1.
@@ -305,21 +308,30 @@ pub(crate) fn peer(tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
 
 /// As `peer`, of a tunnel on another address.
 pub(crate) fn peer_of(local: Ipv4Addr, tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
-    let parameters =
-        OuterParameters { local: local.into(), remote: nbma.into(), key, ttl: 255, dont_fragment: true };
+    let parameters = OuterParameters {
+        local: local.into(),
+        remote: nbma.into(),
+        key,
+        ttl: 255,
+        dont_fragment: DontFragment::Set,
+        tos: OuterTos::Inherit,
+    };
     let header = OuterHeader::build(&parameters).unwrap();
     Peer {
         state: PeerState::Up,
+        underlay: 1,
+        mtu: 1476,
+        header_sum: header.sum,
+        header_length: header.length,
+        tos: header.tos,
+        tos_mask: header.tos_mask,
+        df_mask: header.df_mask,
+        header: header.bytes,
         tunnel: tunnel.id,
         tunnel_ifindex: tunnel.ifindex,
         network_id: tunnel.network_id,
-        underlay: 1,
-        mtu: 1476,
-        header_length: header.length,
-        header_sum: header.sum,
-        header: header.bytes,
         nbma: IpAddr::from(nbma).into(),
-        reserved: 0,
+        ..Peer::FREE
     }
 }
 
@@ -328,8 +340,10 @@ pub(crate) fn next_hop() -> Underlay {
     Underlay {
         state: UnderlayState::Valid,
         ifindex: WAN_IFINDEX,
+        route_ifindex: WAN_IFINDEX,
         gateway: IpAddr::from([192, 0, 2, 254]).into(),
         gateway_mac: GATEWAY_MAC,
         source_mac: WAN_MAC,
+        ..Underlay::default()
     }
 }

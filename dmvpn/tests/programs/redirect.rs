@@ -35,10 +35,10 @@ fn carries_the_packets_head_as_it_was_received() {
         let mut hub = redirecting();
         for (what, packet, outer_tos) in [
             ("long", inner(), 0),
-            ("as long as an event holds", Ip::between([192, 168, 1, 2], [192, 168, 2, 1], 128), 0),
-            ("short", Ip::between([192, 168, 1, 3], [192, 168, 2, 1], 28), 0),
+            ("as long as an event holds", Ip::between([192, 168, 1, 1], [192, 168, 2, 2], 128), 0),
+            ("short", Ip::between([192, 168, 1, 1], [192, 168, 2, 3], 28), 0),
             // Time to live and congestion mark are changed, but not in the event.
-            ("marked", Ip { source: [192, 168, 1, 4].into(), ..inner() }, 3),
+            ("marked", Ip { destination: [192, 168, 2, 4].into(), ..inner() }, 3),
         ] {
             let mut gre = Gre::from(SPOKE_1, packet.bytes());
             gre.ip.tos = outer_tos;
@@ -50,7 +50,7 @@ fn carries_the_packets_head_as_it_was_received() {
 }
 
 #[test]
-fn is_raised_once_for_a_flow_until_the_interval_is_over() {
+fn is_raised_once_for_a_destination_until_the_interval_is_over() {
     in_namespace(|| {
         let settings = Settings { redirect_interval_ns: 300_000_000, ..Settings::default() };
         let mut hub = Hub::new(TunnelFlags::REDIRECT, None, settings);
@@ -60,8 +60,12 @@ fn is_raised_once_for_a_flow_until_the_interval_is_over() {
             hub.programs.receive(&frame);
         }
         assert_eq!(hub.programs.events().len(), 1, "one for ten packets");
-        // Another flow has an interval of its own.
-        let other = Ip { source: [192, 168, 1, 9].into(), ..inner() };
+        // Another source is no other reason: it is the spoke that is told.
+        let source = Ip { source: [192, 168, 1, 9].into(), ..inner() };
+        hub.programs.receive(&Gre::from(SPOKE_1, source.bytes()).frame());
+        assert_eq!(hub.programs.events(), []);
+        // Another destination has an interval of its own.
+        let other = Ip { destination: [192, 168, 2, 9].into(), ..inner() };
         hub.programs.receive(&Gre::from(SPOKE_1, other.bytes()).frame());
         assert_eq!(hub.programs.events(), [event(&hub, &other.bytes())]);
 

@@ -128,7 +128,7 @@ fn drops_and_counts_what_it_must_not_accept() {
         assert_eq!(outcome, Outcome { action: xdp::DROP, frame: frame.clone() }, "{what}");
         assert_eq!(drops, [(reason, 1, frame.len() as u64)], "{what}");
     }
-    assert_eq!(programs.counters(1).received_packets, 0);
+    assert_eq!(programs.counters(1).received().packets, 0);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn tunnels_on_one_address_differ_by_key() {
     programs.receive(&Gre { key: Some(42), ..data() }.frame());
     programs.receive(&data().frame());
     programs.receive(&data().frame());
-    assert_eq!((programs.counters(1).received_packets, programs.counters(3).received_packets), (1, 2));
+    assert_eq!((programs.counters(1).received().packets, programs.counters(3).received().packets), (1, 2));
     assert_eq!(programs.drops(), []);
 }
 

@@ -39,9 +39,9 @@ fn gets_a_new_outer_header_and_one_hop_less() {
             assert_eq!(outcome, forwarded(&onward), "{key:?}");
 
             let (from, to) = (hub.programs.counters(1), hub.programs.counters(2));
-            assert_eq!((from.received_packets, from.received_bytes, from.sent_packets), (1, 100, 0));
-            assert_eq!((to.sent_packets, to.sent_bytes, to.received_packets), (1, 100, 0));
-            assert_eq!((to.transit_packets, to.transit_bytes, from.transit_packets), (1, 100, 0));
+            assert_eq!((from.received().packets, from.received().bytes, from.sent().packets), (1, 100, 0));
+            assert_eq!((to.sent().packets, to.sent().bytes, to.received().packets), (1, 100, 0));
+            assert_eq!((to.transit().packets, to.transit().bytes, from.transit().packets), (1, 100, 0));
             assert_eq!(hub.programs.drops(), []);
         });
     }

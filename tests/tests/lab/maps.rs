@@ -26,7 +26,7 @@ fn bpftool_prints_them_with_names() -> Result<()> {
     for map in map_names::ALL {
         assert!(directory.join(map).exists(), "{map} is not pinned");
     }
-    let expected: [(&str, &[&str]); 9] = [
+    let expected: [(&str, &[&str]); 13] = [
         (
             map_names::TUNNELS,
             &["\"keyed\": \"Yes\"", "\"key\": 42", "\"far_ifindex\"", "\"family\": \"Ipv4\""],
@@ -36,9 +36,13 @@ fn bpftool_prints_them_with_names() -> Result<()> {
         (map_names::PEER_BY_NBMA, &["\"nbma\"", "\"family\": \"Ipv4\"", "\"peer\""]),
         (map_names::PEERS, &["\"state\": \"Up\"", "\"header_length\": 28", "\"nbma\"", "\"underlay\""]),
         (map_names::UNDERLAY, &["\"state\": \"Valid\"", "\"gateway\"", "\"gateway_mac\""]),
-        (map_names::REDIRECT_SEEN, &["\"source\"", "\"destination\""]),
+        (map_names::REDIRECT_SEEN, &["\"peer\"", "\"destination\""]),
         (map_names::COUNTERS, &["\"reason\": \"UnknownPeer\"", "\"packets\""]),
-        (map_names::PEER_COUNTERS, &["\"received_packets\"", "\"transit_packets\""]),
+        (map_names::PEER_COUNTERS, &["\"received_xdp\"", "\"transit_xdp\"", "\"packets\""]),
+        (map_names::CONTROL, &["\"generation\"", "\"seconds\""]),
+        (map_names::INTERFACES, &["\"role\": \"Tunnel\"", "\"first_receiver\""]),
+        (map_names::MULTICAST, &["\"next\": 0"]),
+        (map_names::POLICERS, &["\"rate\": 0", "\"burst\""]),
     ];
     for (map, words) in expected {
         let text = dump(&directory, map).with_context(|| format!("dumping {map}"))?;

@@ -83,7 +83,7 @@ pub struct Tunnel {
     /// How long not to ask again for what could not be resolved; whole seconds.
     #[serde(serialize_with = "whole_seconds")]
     pub negative_time: Duration,
-    /// Least time between two redirects to one peer about one destination; whole seconds.
+    /// Least time between two redirects about one source and destination; whole seconds.
     #[serde(serialize_with = "whole_seconds")]
     pub redirect_interval: Duration,
     /// Answer Resolution Requests for our clients ourselves.

@@ -103,7 +103,7 @@ pub struct Policy {
     pub answer_for_clients: bool,
     /// How long not to ask again for what could not be resolved.
     pub negative_time: Duration,
-    /// Least time between two Traffic Indications to one peer about one destination.
+    /// Least time between two Traffic Indications about one source and destination.
     pub redirect_interval: Duration,
 }
 

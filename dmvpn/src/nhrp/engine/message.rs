@@ -61,8 +61,13 @@ impl Tunnel {
             .with_extension(Value::NatAddress(nat))
     }
 
-    /// Fills in what every reply of ours to a request has: who answers, and nothing of the asker's own.
+    /// Fills in what every reply of ours to a request has: who answers, an MTU (FRR sends none, Huawei wants one), and
+    /// nothing of the asker's own.
     pub(super) fn sign_reply(&self, reply: &mut Packet) {
+        let entries = reply.body.clients_mut().into_iter().flat_map(|clients| &mut clients.cies);
+        for entry in entries.filter(|entry| entry.mtu == 0) {
+            entry.mtu = self.config.mtu;
+        }
         if let Some(responder) = reply.records_mut(ExtensionKind::RESPONDER_ADDRESS) {
             *responder = vec![self.own_cie()];
         }

@@ -12,7 +12,7 @@ use super::{
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
-use crate::nhrp::wire::{Body, Cie, Clients, ExtensionKind, Flags, IpFamily, Packet};
+use crate::nhrp::wire::{Body, Cie, Clients, Flags, IpFamily, Packet};
 
 /// Purge Requests that wait for their reply.
 #[derive(Debug, Default)]
@@ -61,9 +61,7 @@ impl Tunnel {
         }
         // The reply comes even if there was nothing to forget: then it is forgotten all the same.
         let Some(mut reply) = packet.into_reply() else { return };
-        if let Some(extensions) = &mut reply.extensions {
-            extensions.remove(ExtensionKind::AUTHENTICATION);
-        }
+        self.sign_reply(&mut reply);
         self.send(cx, source, reply);
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
+    time::Duration,
 };
 
 use super::{
@@ -16,33 +17,41 @@ use crate::nhrp::wire::{Body, ExtensionKind, Flags, TrafficIndication};
 /// Who was told about what a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Redirects {
-    told: BTreeMap<(IpAddr, IpAddr), Time>,
-    order: VecDeque<(Time, (IpAddr, IpAddr))>,
+    told: BTreeMap<Flow, Time>,
+    order: VecDeque<(Time, Flow)>,
+}
+
+/// Traffic that an indication is about. The peer is part of it: whatever sources another peer makes up, they do not
+/// keep an indication from this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flow {
+    peer: IpAddr,
+    source: IpAddr,
+    destination: IpAddr,
 }
 
 impl Redirects {
-    /// Pairs that are remembered; beyond, the oldest is forgotten.
+    /// Flows that are remembered; beyond, the oldest is forgotten.
     pub(super) const MOST: usize = 65_536;
 
     pub(super) fn len(&self) -> usize {
         self.told.len()
     }
 
-    /// Whether `peer` may be told about `destination` now. If so, remembers it.
-    fn take(&mut self, peer: IpAddr, destination: IpAddr, now: Time, interval: std::time::Duration) -> bool {
-        while let Some(&(at, pair)) = self.order.front() {
+    /// Whether an indication may be sent about a flow now. If so, remembers it.
+    fn take(&mut self, flow: Flow, now: Time, interval: Duration) -> bool {
+        while let Some(&(at, oldest)) = self.order.front() {
             if now.since(at) < interval && self.order.len() < Self::MOST {
                 break;
             }
             self.order.pop_front();
-            self.told.remove(&pair);
+            self.told.remove(&oldest);
         }
-        let pair = (peer, destination);
-        if self.told.contains_key(&pair) {
+        if self.told.contains_key(&flow) {
             return false;
         }
-        self.told.insert(pair, now);
-        self.order.push_back((now, pair));
+        self.told.insert(flow, now);
+        self.order.push_back((now, flow));
         true
     }
 }
@@ -97,7 +106,8 @@ impl Tunnel {
         if source.is_ipv4() != self.address().is_ipv4() {
             return self.counters.count(Fault::AddressFamily);
         }
-        if !self.redirects.take(peer, destination, cx.now, self.config.policy.redirect_interval) {
+        let flow = Flow { peer, source, destination };
+        if !self.redirects.take(flow, cx.now, self.config.policy.redirect_interval) {
             self.counters.redirects_suppressed += 1;
             return;
         }

@@ -3,7 +3,7 @@
 //! A next hop without an entry is relayed by the server at once and asked for at the same time, so nothing waits and
 //! nothing is lost. The answer moves the neighbour entry to the direct address.
 
-use std::{net::IpAddr, time::Duration};
+use std::{cmp::Reverse, net::IpAddr, time::Duration};
 
 use super::{
     Action, EventKind, Fault, Route, Table, Time,
@@ -286,28 +286,27 @@ impl Tunnel {
         if packet.destination_protocol.is_some_and(|named| named != destination) {
             return self.counters.count(Fault::UnexpectedReply);
         }
-        // The best entry: the first of those with the highest preference.
-        let mut best: Option<&Cie> = None;
-        for cie in clients.cies.iter().filter(|cie| cie.code == CieCode::SUCCESS) {
-            if best.is_none_or(|best| cie.preference > best.preference) {
-                best = Some(cie);
-            }
-        }
-        let Some(cie) = best else {
+        let mut accepted: Vec<_> = clients.cies.iter().filter(|cie| cie.code == CieCode::SUCCESS).collect();
+        if accepted.is_empty() {
             return self.resolution_refused(cx, destination);
-        };
-        let Some(resolved) = self.check_reply(source, destination, cie, packet) else {
+        }
+        // The highest preference first (RFC 2332 5.2.0.1); of equals the order of the reply.
+        accepted.sort_by_key(|cie| Reverse(cie.preference));
+        let believed = accepted.iter().filter_map(|cie| self.check_reply(source, destination, cie, packet));
+        let mut answers: Vec<_> = believed.collect();
+        if answers.is_empty() {
             return self.counters.count(Fault::UnexpectedReply);
-        };
-        if Some(resolved.nbma) == self.public() {
-            // Behind the same NAT as we are, which would not bring our packets back in. The server relays them.
-            return self.resolution_refused(cx, destination);
         }
+        // Behind the same NAT as we are, which would not bring our packets back in. The server relays them.
+        answers.retain(|answer| Some(answer.nbma) != self.public());
+        let Some(best) = answers.first() else {
+            return self.resolution_refused(cx, destination);
+        };
         let Some(resolution) = self.resolutions.remove(destination) else { return };
         self.timers.clear(Subject::Resolution(destination));
         match resolution.purpose {
-            Purpose::NextHop => self.next_hop_resolved(cx, destination, &resolved),
-            Purpose::Shortcut => self.shortcut_resolved(cx, destination, &resolved),
+            Purpose::NextHop => self.next_hop_resolved(cx, destination, best),
+            Purpose::Shortcut => self.shortcut_resolved(cx, destination, &answers),
         }
     }
 

@@ -153,28 +153,31 @@ impl Tunnel {
         self.resolve(cx, destination, Purpose::Shortcut);
     }
 
-    /// A shortcut's answer came.
+    /// A shortcut's answers came, the best first: the first that can be used is. The others are no replacement for
+    /// it later: they may be other nodes, which do not know that they were named to us, and drop what we send.
     pub(super) fn shortcut_resolved(
         &mut self,
         cx: &mut Context<'_>,
         destination: IpAddr,
-        resolved: &Resolved,
+        answers: &[Resolved],
     ) {
         // Our own route decides anew: it may have changed since we asked.
         let Route::Tunnel { tunnel, next_hop, prefix: covering } = cx.environment.route(destination) else {
             return self.shortcut_refused(cx, destination);
         };
-        let via = resolved.protocol;
-        let Some(prefix) = self.shortcut_prefix(destination, resolved, covering) else {
-            self.counters.count(Fault::UnexpectedReply);
-            return self.cache_negative(cx, destination);
+        let fits = |answer: &&Resolved| {
+            self.is_client_address(answer.protocol)
+                && self.shortcut_prefix(destination, answer, covering).is_some()
         };
-        let via_is_host = IpNet::from(via) == prefix;
-        if tunnel != self.config.id || via == next_hop || !self.is_client_address(via) {
+        let best = answers.iter().find(fits);
+        let best = best.filter(|best| tunnel == self.config.id && best.protocol != next_hop);
+        let Some(best) = best else {
             // The routed path leads there anyway, or the next hop is one that the kernel would not take.
             self.shortcut_refused(cx, destination);
             return self.cache_negative(cx, destination);
-        }
+        };
+        let Some(prefix) = self.shortcut_prefix(destination, best, covering) else { return };
+        let via = best.protocol;
         let known =
             self.shortcuts.get(prefix).map(|shortcut| (shortcut.source, shortcut.via, shortcut.created));
         if known.is_some_and(|(source, ..)| source == Source::Registered) {
@@ -187,10 +190,10 @@ impl Tunnel {
         let earlier = self.shortcuts.covering(destination);
         let earlier =
             earlier.filter(|(_, shortcut)| shortcut.destination == destination).map(|(prefix, _)| prefix);
-        if self.install(cx, via, resolved.offer()) == Installed::Full {
+        if self.install(cx, via, best.offer()) == Installed::Full {
             return;
         }
-        if via_is_host {
+        if IpNet::from(via) == prefix {
             // The host is its own next hop; the neighbour entry (and its host route) is all it takes.
             return;
         }
@@ -209,8 +212,8 @@ impl Tunnel {
             destination,
             path: Some(next_hop),
             created: known.map_or(cx.now, |(_, _, created)| created),
-            expires: cx.now + resolved.holding,
-            renew: Some(cx.now + resolved.holding / 3 * 2),
+            expires: cx.now + best.holding,
+            renew: Some(cx.now + best.holding / 3 * 2),
             sent: cx.environment.packets_sent(self.config.id, nbma),
         };
         self.set_shortcut_timer(prefix, &shortcut);

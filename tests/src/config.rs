@@ -2,11 +2,11 @@
 
 use std::{
     fmt::{self, Write as _},
-    net::Ipv4Addr,
+    net::IpAddr,
     path::PathBuf,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 /// One tunnel and the agent around it. Written as YAML, the way an operator would.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Config {
     /// Where the agent saves its state.
     pub state_directory: PathBuf,
     /// Our protocol address, with the length of the tunnel's subnet.
-    pub address: Ipv4Net,
+    pub address: IpNet,
     /// Our NBMA address, or the name of the interface that has it.
     pub source: String,
     /// GRE key.
@@ -34,9 +34,9 @@ pub struct Config {
     /// How XDP is attached: `auto`, `native` or `generic`.
     pub xdp: &'static str,
     /// Protocol and NBMA address of the server.
-    pub nhs: Option<(Ipv4Addr, Ipv4Addr)>,
+    pub nhs: Option<(IpAddr, IpAddr)>,
     /// Routes over the tunnel: destination and next hop.
-    pub routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    pub routes: Vec<(IpNet, IpAddr)>,
     /// Further lines of the tunnel, as YAML that begins in the first column.
     pub more: String,
 }

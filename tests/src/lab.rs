@@ -15,7 +15,7 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     sync::{
         Once,
@@ -25,7 +25,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     agent::Agent,
@@ -259,7 +259,7 @@ impl Lab {
             control_socket: node.files.join(format!("{}.sock", node.name)),
             pin_directory: node.pins.clone(),
             state_directory: node.files.join(format!("{}.state", node.name)),
-            address: network(node.address, length),
+            address: network(node.address, length).into(),
             source: node.nbma.to_string(),
             key: plan.key,
             phase: plan.phase,
@@ -267,7 +267,7 @@ impl Lab {
             holding_time: plan.holding_time,
             registration_interval: plan.registration_interval,
             xdp: plan.xdp,
-            nhs: (!is_hub).then_some((self.hub.address, self.hub.nbma)),
+            nhs: (!is_hub).then_some((self.hub.address.into(), self.hub.nbma.into())),
             routes: self.routes(node, is_hub),
             more: String::new(),
         }
@@ -275,18 +275,20 @@ impl Lab {
 
     /// Static routes in place of a routing protocol: the hub knows every LAN behind its spoke; a spoke sends all to
     /// the hub, but in Phase 2 to the other spoke's own address, as a routing protocol would there.
-    fn routes(&self, node: &Node, is_hub: bool) -> Vec<(Ipv4Net, Ipv4Addr)> {
+    fn routes(&self, node: &Node, is_hub: bool) -> Vec<(IpNet, IpAddr)> {
         let mut routes = Vec::new();
         if !is_hub && self.plan.addressing == Addressing::Host {
             // Nothing is on the link: how other spokes are reached has to be said.
-            routes.push((network(Ipv4Addr::new(10, 0, 0, 0), 24), self.hub.address));
+            routes.push((network(Ipv4Addr::new(10, 0, 0, 0), 24).into(), self.hub.address.into()));
         }
         if !is_hub && self.plan.phase != 2 {
-            routes.push((network(Ipv4Addr::new(192, 168, 0, 0), 16), self.hub.address));
+            routes.push((network(Ipv4Addr::new(192, 168, 0, 0), 16).into(), self.hub.address.into()));
             return routes;
         }
         let others = self.spokes.iter().filter(|spoke| spoke.name != node.name);
-        routes.extend(others.filter_map(|spoke| Some((spoke.lan.as_ref()?.prefix, spoke.address))));
+        routes.extend(
+            others.filter_map(|spoke| Some((spoke.lan.as_ref()?.prefix.into(), spoke.address.into()))),
+        );
         routes
     }
 

@@ -15,6 +15,7 @@
 mod actions;
 mod adopt;
 mod environment;
+mod link_local;
 mod names;
 mod plan;
 mod receiver;

@@ -1,11 +1,12 @@
 //! What a tunnel needs from this box, found out before anything is made: so that a configuration that cannot work
 //! fails without leaving a trace.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use ipnet::IpNet;
 
+use super::link_local;
 use crate::{
     config::{Config, Source, Tunnel},
     netlink::{
@@ -23,6 +24,8 @@ const GRE_HEADER: [u32; 2] = [4, 8];
 pub(super) struct Plan {
     /// What the operator wants.
     pub(super) config: Tunnel,
+    /// Our link-local address in an IPv6 tunnel.
+    pub(super) link_local: Option<Ipv6Addr>,
     /// Our NBMA address.
     pub(super) source: Ipv4Addr,
     /// The interface that has it.
@@ -50,9 +53,6 @@ pub(super) async fn plan(netlink: &Netlink, config: &Config) -> Result<Vec<Plan>
 }
 
 async fn plan_tunnel(netlink: &Netlink, config: &Tunnel) -> Result<Plan> {
-    let IpNet::V4(_) = config.address else {
-        bail!("the address {} is IPv6: only IPv4 tunnels are supported so far", config.address);
-    };
     if let Source::Address(IpAddr::V6(source)) = config.source {
         bail!("the source {source} is an IPv6 address: only IPv4 underlays are supported so far");
     }
@@ -63,10 +63,20 @@ async fn plan_tunnel(netlink: &Netlink, config: &Tunnel) -> Result<Plan> {
     };
     let overhead = overhead(config.key);
     let mtu = config.mtu.map_or_else(|| underlay.mtu.saturating_sub(overhead), u32::from);
-    if mtu < 68 {
-        bail!("interface {} has an MTU of {}: too small to carry a tunnel", underlay.name, underlay.mtu);
+    let (version, smallest) = if config.address.addr().is_ipv4() { (4, 68) } else { (6, 1280) };
+    if mtu < smallest {
+        bail!(
+            "interface {} has an MTU of {}: an IPv{version} tunnel needs {}",
+            underlay.name,
+            underlay.mtu,
+            smallest + overhead
+        );
     }
-    Ok(Plan { config: config.clone(), source, underlay, mtu })
+    let link_local = match config.address {
+        IpNet::V4(_) => None,
+        IpNet::V6(address) => Some(config.link_local.unwrap_or_else(|| link_local::of(address))),
+    };
+    Ok(Plan { config: config.clone(), link_local, source, underlay, mtu })
 }
 
 /// Bytes an outer header takes.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the engine is told of a tunnel: its servers, its source address, and the MTU of its interface in bytes are
-/// found out by others.
+/// found out by others, as is its link-local address.
 pub fn engine(
     id: TunnelId,
     config: &config::Tunnel,

@@ -25,7 +25,7 @@ use crate::{
         lookup::Lookup,
         underlay::Underlay,
     },
-    nhrp::engine::{Engine, TunnelId},
+    nhrp::engine::{Engine, TunnelConfig, TunnelId},
     state::State,
 };
 
@@ -98,10 +98,15 @@ impl Agent {
         &mut self,
         plan: Plan,
         max_peers: u32,
-        engine_configs: &mut Vec<crate::nhrp::engine::TunnelConfig>,
+        engine_configs: &mut Vec<TunnelConfig>,
     ) -> Result<()> {
         let config = &plan.config;
-        let spec = TunnelSpec { name: config.name.clone(), address: config.address, mtu: plan.mtu };
+        let spec = TunnelSpec {
+            name: config.name.clone(),
+            address: config.address,
+            link_local: plan.link_local,
+            mtu: plan.mtu,
+        };
         let link = links::create_or_adopt(&self.netlink, &spec).await?;
         for change in &link.changes {
             info!(tunnel = config.name, "{change}");
@@ -134,7 +139,10 @@ impl Agent {
         let (underlay, mode) = (plan.underlay.index, config.xdp);
         let source = plan.source.into();
         let servers = self.names.servers(&plan.config, source);
-        engine_configs.push(settings::engine(id, &plan.config, servers, source, plan.mtu, max_peers));
+        engine_configs.push(TunnelConfig {
+            link_local: plan.link_local,
+            ..settings::engine(id, &plan.config, servers, source, plan.mtu, max_peers)
+        });
         let socket = Arc::new(socket);
         let receiver = Receiver::start(id, Arc::clone(&socket), self.packets.clone());
         let tc = tc.mode;

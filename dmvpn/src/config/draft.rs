@@ -2,7 +2,7 @@
 //! or wrong is `None` and has been reported; `validate.rs` looks at the rest together. What has keys of its own below a
 //! tunnel is in `parts.rs`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
@@ -45,6 +45,7 @@ pub(super) struct Draft {
 pub(super) struct TunnelDraft {
     pub(super) name: Option<At<String>>,
     pub(super) address: Option<At<IpNet>>,
+    pub(super) link_local: Option<At<Ipv6Addr>>,
     pub(super) source: Option<At<Source>>,
     pub(super) key: Option<At<u32>>,
     pub(super) network_id: Option<At<u32>>,
@@ -112,6 +113,7 @@ impl TunnelDraft {
         let mut draft = Self {
             name: section.required("name", &kinds::TUNNEL_NAME),
             address: section.required("address", &kinds::TUNNEL_ADDRESS),
+            link_local: section.optional("link-local", &kinds::LINK_LOCAL),
             source: section.required("source", &kinds::SOURCE),
             key: section.optional("key", &kinds::KEY),
             network_id: section.optional("network-id", &kinds::NETWORK_ID),
@@ -167,6 +169,7 @@ impl TunnelDraft {
         Some(Tunnel {
             name: self.name?.value,
             address: self.address?.value,
+            link_local: self.link_local.map(|address| address.value),
             source: self.source?.value,
             key: self.key.map(|key| key.value),
             network_id: value_or(self.network_id, DEFAULT_NETWORK_ID),

@@ -1,6 +1,10 @@
 //! What single values look like in the file. Rules that need more than one value are in `validate.rs`.
 
-use std::{net::IpAddr, ops::RangeInclusive, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    ops::RangeInclusive,
+    path::PathBuf,
+};
 
 use ipnet::IpNet;
 
@@ -40,6 +44,9 @@ pub(super) const TUNNEL_NAME: Kind<String> =
     });
 pub(super) const TUNNEL_ADDRESS: Kind<IpNet> =
     kind("our address in the tunnel with its prefix length, as in 10.0.0.1/24", tunnel_address);
+pub(super) const LINK_LOCAL: Kind<Ipv6Addr> = kind("an IPv6 link-local address, as in fe80::1", |text| {
+    text.parse().ok().filter(|address: &Ipv6Addr| address.segments()[0] == 0xfe80)
+});
 pub(super) const SOURCE: Kind<Source> = kind("an address of this box or the name of an interface", source);
 pub(super) const KEY: Kind<u32> = kind("a number from 0 to 4294967295", |text| number(text, 0..=u32::MAX));
 pub(super) const NETWORK_ID: Kind<u32> =

@@ -2,7 +2,12 @@
 //!
 //! Serializing gives the *effective* configuration in the form of the file, without the secret.
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
@@ -47,6 +52,9 @@ pub struct Tunnel {
     pub name: String,
     /// Our protocol address and the length of the tunnel's subnet (32 or 128: host-route addressing).
     pub address: IpNet,
+    /// Our IPv6 link-local address in the tunnel; `None`: made from `address`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link_local: Option<Ipv6Addr>,
     /// Where our NBMA address comes from.
     pub source: Source,
     /// GRE key. No key and key 0 are different tunnels.

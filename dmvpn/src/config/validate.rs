@@ -132,6 +132,14 @@ impl Report<'_> {
         if let Some(At { at, value: address }) = tunnel.address {
             self.own_address(at, address);
         }
+        if let (Some(At { at, value: link_local }), Some(At { value: IpNet::V4(address), .. })) =
+            (tunnel.link_local, tunnel.address)
+        {
+            let message = format!(
+                "`link-local`: {link_local} is IPv6: not for a tunnel with the IPv4 address {address}"
+            );
+            self.add(at, message);
+        }
         if let (Some(mtu), Some(At { value: IpNet::V6(_), .. })) = (tunnel.mtu, tunnel.address)
             && mtu.value < IPV6_MIN_MTU
         {

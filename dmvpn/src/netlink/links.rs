@@ -45,6 +45,9 @@ pub struct TunnelSpec {
     pub name: String,
     /// Our protocol address and the length of the tunnel's subnet.
     pub address: IpNet,
+    /// With IPv6: the link-local address, which no other node of the network has. The kernel sends neighbour
+    /// solicitations for forwarded packets from one, and routing daemons speak from it and name it as next hop.
+    pub link_local: Option<Ipv6Addr>,
     /// MTU in bytes.
     pub mtu: u32,
 }
@@ -91,13 +94,13 @@ pub async fn create_or_adopt(netlink: &Netlink, spec: &TunnelSpec) -> Result<Tun
     if gro {
         changes.push(format!("{name}: generic receive offload on"));
     }
-    ensure_addresses(netlink, &near, spec.address, &mut changes).await?;
+    ensure_addresses(netlink, &near, spec, &mut changes).await?;
     // The far end first: it must take whatever the tunnel interface may send.
     ensure_link(netlink, &far, &far_end(&far, *mtu), &mut changes).await?;
     ensure_link(netlink, &near, &near_end(*mtu), &mut changes).await?;
 
     let mut advice = advice(name, spec.address)?;
-    advice.extend(other_addresses(netlink, &near, spec.address).await?);
+    advice.extend(other_addresses(netlink, &near, spec).await?);
     Ok(TunnelLink { ifindex: near.index, far_ifindex: far.index, changes, advice })
 }
 
@@ -307,30 +310,20 @@ fn advice(name: &str, address: IpNet) -> Result<Vec<String>, Error> {
 }
 
 /// The addresses the tunnel interface shall have.
-///
-/// With IPv6 there is a link-local address too, made from the tunnel address's interface identifier: the
-/// kernel sends neighbour solicitations for forwarded packets from one, and OSPF for IPv6 needs one.
-fn wanted_addresses(address: IpNet) -> Vec<IpNet> {
-    let mut wanted = vec![address];
-    if let IpNet::V6(address) = address
-        && !address.addr().is_unicast_link_local()
-    {
-        let [.., e, f, g, h] = address.addr().segments();
-        let link_local = Ipv6Addr::new(0xfe80, 0, 0, 0, e, f, g, h);
-        wanted.extend(Ipv6Net::new(link_local, 64).map(IpNet::V6));
-    }
-    wanted
+fn wanted_addresses(spec: &TunnelSpec) -> Vec<IpNet> {
+    let link_local = spec.link_local.and_then(|address| Ipv6Net::new(address, 64).ok());
+    std::iter::once(spec.address).chain(link_local.map(IpNet::V6)).collect()
 }
 
 /// Adds the addresses that are missing, and removes those of ours that an earlier configuration asked for.
 async fn ensure_addresses(
     netlink: &Netlink,
     interface: &Interface,
-    address: IpNet,
+    spec: &TunnelSpec,
     changes: &mut Vec<String>,
 ) -> Result<(), Error> {
     let Interface { index, name, .. } = interface;
-    let wanted = wanted_addresses(address);
+    let wanted = wanted_addresses(spec);
     for present in interfaces::addresses(netlink, Some(*index)).await? {
         let other_length = wanted.iter().any(|wanted| wanted.addr() == present.address.addr());
         if !wanted.contains(&present.address) && (present.ours || other_length) {
@@ -384,9 +377,9 @@ fn address_message(ifindex: u32, address: IpNet) -> AddressMessage {
 async fn other_addresses(
     netlink: &Netlink,
     interface: &Interface,
-    address: IpNet,
+    spec: &TunnelSpec,
 ) -> Result<Vec<String>, Error> {
-    let wanted = wanted_addresses(address);
+    let wanted = wanted_addresses(spec);
     let present = interfaces::addresses(netlink, Some(interface.index)).await?;
     let others = present.into_iter().map(|present| present.address).filter(|other| !wanted.contains(other));
     Ok(others

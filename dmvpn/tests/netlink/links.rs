@@ -196,10 +196,15 @@ fn an_ipv6_tunnel_has_its_address_without_a_probe_and_a_link_local_of_its_own() 
         tunnel(&netlink, "2001:db8::a:1/64").await;
         let addresses = ip("-o -6 address show dev dmvpn0");
         assert!(addresses.contains("inet6 2001:db8::a:1/64"), "{addresses}");
-        assert!(addresses.contains("inet6 fe80::a:1/64 scope link"), "{addresses}");
+        assert!(addresses.contains("inet6 fe80::7/64 scope link"), "{addresses}");
         assert!(!addresses.contains("tentative"), "{addresses}");
         eventually("the address can be used", || UdpSocket::bind("[2001:db8::a:1]:0").is_ok()).await;
         assert_eq!(tunnel(&netlink, "2001:db8::a:1/64").await.changes, Vec::<String>::new());
+        // Another one takes its place.
+        let other = TunnelSpec { link_local: Some("fe80::8".parse().unwrap()), ..spec("2001:db8::a:1/64") };
+        links::create_or_adopt(&netlink, &other).await.unwrap();
+        let addresses = ip("-o -6 address show dev dmvpn0 scope link");
+        assert!(addresses.contains("fe80::8/64") && !addresses.contains("fe80::7"), "{addresses}");
     });
 }
 

@@ -14,6 +14,7 @@ use dmvpn::netlink::{
     Netlink,
     links::{self, TunnelLink, TunnelSpec},
 };
+use ipnet::IpNet;
 use nix::{
     sched::{CloneFlags, unshare},
     unistd::{getpid, gettid},
@@ -129,5 +130,7 @@ pub(crate) async fn tunnel(netlink: &Netlink, address: &str) -> TunnelLink {
 }
 
 pub(crate) fn spec(address: &str) -> TunnelSpec {
-    TunnelSpec { name: "dmvpn0".to_owned(), address: address.parse().unwrap(), mtu: 1472 }
+    let address: IpNet = address.parse().unwrap();
+    let link_local = address.addr().is_ipv6().then(|| "fe80::7".parse().unwrap());
+    TunnelSpec { name: "dmvpn0".to_owned(), address, link_local, mtu: 1472 }
 }

@@ -3,9 +3,11 @@
 mod bulk;
 mod path;
 mod ping;
+mod ping6;
 mod stream;
 
 pub use bulk::{Transfer, transfer};
 pub use path::path;
 pub use ping::{Reply, ping};
+pub use ping6::ping6;
 pub use stream::{Report, Stream};

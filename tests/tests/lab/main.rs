@@ -4,6 +4,7 @@ mod bulk;
 mod capture;
 mod demo;
 mod host_names;
+mod ipv6;
 mod leftovers;
 mod maps;
 mod phase1;

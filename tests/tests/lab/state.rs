@@ -64,7 +64,7 @@ fn a_killed_hub_knows_until_when_and_how_its_clients_are_registered() -> Result<
     // The address is still that client's: nobody else gets it, from wherever.
     spokes.remove(1).kill()?;
     let mut config = lab.config(&lab.spokes[1]);
-    config.address = ipnet::Ipv4Net::new_assert(client.address, 24);
+    config.address = ipnet::Ipv4Net::new_assert(client.address, 24).into();
     let impostor = Agent::start(&lab.spokes[1], &config)?;
     poll::until_matches(
         "the impostor to be refused",

@@ -43,6 +43,7 @@ max-peers: 100
 tunnels:
   - name: blue
     address: 2001:db8::1/64
+    link-local: fe80::a
     source: eth0.7
     key: 0
     network-id: 7
@@ -87,6 +88,7 @@ fn takes_every_key() {
     let config = Config::parse(EVERY_KEY.as_bytes()).unwrap();
     let tunnel = &config.tunnels[0];
     assert_eq!((config.control_socket.as_path(), config.max_peers), (Path::new("/run/a.sock"), 100));
+    assert_eq!(tunnel.link_local, Some("fe80::a".parse().unwrap()));
     assert_eq!(tunnel.source, Source::Interface("eth0.7".into()));
     assert_eq!((tunnel.key, tunnel.network_id, tunnel.phase), (Some(0), 7, Phase::Two));
     assert!(tunnel.redirect && tunnel.shortcut && !tunnel.unique);

@@ -102,6 +102,10 @@ fn reports_keys_that_do_not_fit_together() {
         &["1:65: `mtu`: 1279 is too small for IPv6: expected at least 1280"],
     );
     assert_problems(&tunnel("mtu: 68"), &[]);
+    assert_problems(
+        &tunnel("link-local: fe80::1"),
+        &["5:17: `link-local`: fe80::1 is IPv6: not for a tunnel with the IPv4 address 10.0.0.1/24"],
+    );
 }
 
 #[test]

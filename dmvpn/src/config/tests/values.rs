@@ -6,7 +6,7 @@ use super::{assert_problems, tunnel};
 
 #[test]
 fn reports_unknown_keys_with_the_accepted_ones() {
-    let accepted = "name, address, source, key, network-id, phase, redirect, shortcut, authentication, \
+    let accepted = "name, address, link-local, source, key, network-id, phase, redirect, shortcut, authentication, \
                     holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
                     redirect-interval, answer-for-clients, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";

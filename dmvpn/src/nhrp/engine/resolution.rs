@@ -8,6 +8,7 @@ use std::{cmp::Reverse, net::IpAddr, time::Duration};
 use super::{
     Action, EventKind, Fault, Route, Table, Time,
     cache::{Installed, Kind, Offer},
+    message::is_link_local,
     ordered_map::OrderedMap,
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -110,6 +111,15 @@ impl Tunnel {
             // A hub knows its clients; there is nobody to ask.
             return self.cache_negative(cx, next_hop);
         };
+        if is_link_local(next_hop) {
+            // Nobody passes on what goes to a link-local address (RFC 4291 2.5.6): no server can be a relay. The
+            // kernel keeps the first packets until there is an answer.
+            return if self.config.resolve {
+                self.resolve_next_hop(cx, next_hop);
+            } else {
+                self.cache_negative(cx, next_hop);
+            };
+        }
         let time =
             if self.config.resolve { self.config.policy.negative_time } else { self.config.holding_time };
         if self.install(cx, next_hop, Offer::new(Kind::Relay, server, Some(time))) != Installed::Full

@@ -57,12 +57,36 @@ fn link_local_addresses_are_registered_and_exchanged() {
 fn a_link_local_next_hop_is_resolved() {
     let mut bench = cloud6(V4, |_| {});
     bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("fe80::2") });
-    assert_eq!(bench.neighbour("a", "fe80::2"), Some(ip(HUB)));
+    // Routers do not pass on what goes to a link-local address: the hub is no relay for it.
+    assert_eq!(bench.neighbour("a", "fe80::2"), None);
     bench.run(seconds(1));
     assert_eq!(bench.neighbour("a", "fe80::2"), Some(ip(B)));
     let request = &bench.seen(PacketKind::ResolutionRequest)[0].packet;
     assert_eq!(request.source_protocol, Some(ip("fe80::1")));
     assert_eq!(bench.neighbour("b", "fe80::1"), Some(ip(A)));
+}
+
+#[test]
+fn nobody_asks_again_and_again_for_a_link_local_address_that_is_nobodys() {
+    let mut bench = cloud6(V4, |_| {});
+    bench.wire.clear();
+    for _ in 0..20 {
+        bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("fe80::77") });
+        bench.run(seconds(1));
+    }
+    assert_eq!(bench.neighbour("a", "fe80::77"), None);
+    let asked = bench.seen(PacketKind::ResolutionRequest).iter().filter(|seen| seen.from == ip(A)).count();
+    assert!((1..=5).contains(&asked), "{asked}");
+}
+
+#[test]
+fn phase_1_asks_for_no_link_local_next_hop() {
+    let mut bench = cloud6(V4, |config| config.resolve = false);
+    bench.wire.clear();
+    bench.input("a", Input::Resolve { tunnel: TUNNEL, next_hop: ip("fe80::2") });
+    bench.run(seconds(1));
+    assert_eq!(bench.neighbour("a", "fe80::2"), None);
+    assert!(bench.seen(PacketKind::ResolutionRequest).is_empty());
 }
 
 #[test]

@@ -136,6 +136,10 @@ impl Tunnel {
     /// Learns where the requester is from its request. It says for how long that may be believed; without the S bit
     /// or the time, not at all (RFC 2332 5.2.1). And only if a peer brought the request: anyone can claim to be
     /// anyone, and without the shared password nothing else speaks for a stranger.
+    ///
+    /// Where a server carries our traffic to the requester meanwhile, the request only tells us that what we know is
+    /// wrong. The requester does not know us until our reply is there, and that may get lost: what we sent to it
+    /// straight until then, it would drop. Those who answer a request of ours know us before they answer.
     fn cache_requester(
         &mut self,
         cx: &mut Context<'_>,
@@ -146,7 +150,8 @@ impl Tunnel {
     ) {
         let trusted =
             self.peers.contains(source) && source != origin.nbma || self.config.authentication.is_some();
-        let known = self.cache.get(&requester).is_some_and(|binding| binding.offer.nbma == origin.nbma);
+        let held = self.cache.get(&requester).map(|binding| (binding.offer.kind, binding.offer.nbma));
+        let known = held.is_some_and(|(_, nbma)| nbma == origin.nbma);
         let cie = packet.body.clients().and_then(|clients| clients.cies.first());
         let Some(cie) = cie.filter(|cie| cie.holding_time > 0) else { return };
         if !packet.flags.contains(Flags::RESOLUTION_SOURCE_STABLE)
@@ -154,6 +159,12 @@ impl Tunnel {
             || !self.config.resolve
             || !self.is_client_address(requester)
         {
+            return;
+        }
+        if self.relay(None).is_some() {
+            if !known && held.is_some_and(|(kind, _)| matches!(kind, Kind::Adopted | Kind::Cached)) {
+                self.resolve_again(cx, requester);
+            }
             return;
         }
         let holding = Duration::from_secs(u64::from(cie.holding_time));

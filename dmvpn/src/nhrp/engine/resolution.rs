@@ -147,19 +147,25 @@ impl Tunnel {
             .filter(|(_, binding)| matches!(binding.offer.kind, Kind::Adopted | Kind::Cached));
         let resolved: Vec<_> = resolved.map(|(&protocol, _)| protocol).collect();
         for next_hop in resolved {
-            let used = self.in_use(cx, next_hop);
-            let shortcuts = self.shortcuts.via(next_hop).filter_map(|prefix| self.shortcuts.get(prefix));
-            let behind: Vec<_> = shortcuts.map(|shortcut| shortcut.destination).collect();
-            self.fall_back(cx, next_hop);
-            if !used {
-                continue;
-            }
-            if behind.is_empty() {
-                self.resolve_next_hop(cx, next_hop);
-            }
-            for destination in behind {
-                self.resolve(cx, destination, Purpose::Shortcut);
-            }
+            self.resolve_again(cx, next_hop);
+        }
+    }
+
+    /// Lets the server carry the traffic for a next hop that is somewhere else now. If there is any, asks where it
+    /// is, or what is behind it.
+    pub(super) fn resolve_again(&mut self, cx: &mut Context<'_>, next_hop: IpAddr) {
+        let used = self.in_use(cx, next_hop);
+        let shortcuts = self.shortcuts.via(next_hop).filter_map(|prefix| self.shortcuts.get(prefix));
+        let behind: Vec<_> = shortcuts.map(|shortcut| shortcut.destination).collect();
+        self.fall_back(cx, next_hop);
+        if !used {
+            return;
+        }
+        if behind.is_empty() {
+            self.resolve_next_hop(cx, next_hop);
+        }
+        for destination in behind {
+            self.resolve(cx, destination, Purpose::Shortcut);
         }
     }
 

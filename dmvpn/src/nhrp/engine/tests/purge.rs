@@ -82,7 +82,29 @@ fn a_spoke_that_moved_is_known_there_by_those_it_sends_to() {
     assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "hub", "b"]);
     assert_eq!(bench.data_for(seconds(1), "a", "192.168.1.5", "192.168.2.5"), ["a", "b"]);
     assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "b"]);
-    assert_eq!(bench.neighbour("b", "10.0.0.1"), Some(ip("192.0.2.51")));
+    assert!(bench.has_peer("b", "192.0.2.51"));
+}
+
+#[test]
+fn a_spoke_that_moved_unnoticed_and_asks_is_not_sent_to_before_it_knows_us() {
+    let mut bench = with_shortcut();
+    assert_eq!(bench.data_for(seconds(1), "b", "192.168.2.5", "192.168.1.5"), ["b", "a"]);
+    // It comes back elsewhere, without a good-bye: its earlier self could tell nobody.
+    let mut spoke = config("10.0.0.1/24", "192.0.2.51");
+    spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+    let ids = bench.node("a").engine.request_ids(TUNNEL);
+    bench.reboot("a", spoke, ids);
+    bench.run(seconds(5));
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip("192.0.2.51")));
+    assert!(bench.data("b", "192.168.2.5", "192.168.1.5").unwrap_err().contains("nobody"));
+    bench.data("a", "192.168.1.5", "192.168.2.5").unwrap();
+    // The indication comes, its question arrives at B, and the answer gets lost.
+    bench.cut.insert((ip(B), ip(HUB)));
+    bench.run(Duration::from_millis(35));
+    assert_eq!(bench.data("b", "192.168.2.5", "192.168.1.5").unwrap(), ["b", "hub", "a"]);
+    bench.cut.clear();
+    assert_eq!(bench.data_for(seconds(3), "b", "192.168.2.5", "192.168.1.5"), ["b", "a"]);
+    assert_eq!(bench.data("a", "192.168.1.5", "192.168.2.5").unwrap(), ["a", "b"]);
 }
 
 #[test]

@@ -31,6 +31,8 @@ impl Purges {
     pub(super) const MOST: usize = 4096;
     /// How often a purge is repeated, after 1, 2 and 4 seconds.
     const REPEATS: u32 = 3;
+    /// When it is repeated for the last time, after it was sent.
+    pub(super) const LAST_REPEAT: Duration = Duration::from_secs((1 << Self::REPEATS) - 1);
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
@@ -125,10 +127,20 @@ impl Tunnel {
             if may(self, via) {
                 self.remove_shortcut(cx, held, Reason::Purged);
                 self.purge_requesters(cx, held);
+                self.leave_next_hop(cx, via);
                 matched = true;
             }
         }
         matched
+    }
+
+    /// The egress of a shortcut takes it back, and soon takes no more from us. What we send to itself goes by the
+    /// server, unless another shortcut of it is still good.
+    fn leave_next_hop(&mut self, cx: &mut Context<'_>, via: IpAddr) {
+        let kind = self.cache.get(&via).map(|binding| binding.offer.kind);
+        if matches!(kind, Some(Kind::Adopted | Kind::Cached)) && !self.shortcuts.uses(via) {
+            self.fall_back(cx, via);
+        }
     }
 
     /// A Purge Reply for us came.
@@ -145,7 +157,7 @@ impl Tunnel {
     pub(super) fn purge_requesters(&mut self, cx: &mut Context<'_>, prefix: IpNet) {
         for (requester, nbma) in self.requesters.of(prefix) {
             self.send_purge(cx, prefix, requester, nbma, false);
-            self.forget_requester(cx, prefix, requester);
+            self.withdraw(cx, prefix, requester);
         }
     }
 
@@ -156,7 +168,7 @@ impl Tunnel {
         for prefix in self.requesters.prefixes() {
             for (requester, nbma) in self.requesters.of(prefix) {
                 self.send_purge(cx, prefix, requester, server.unwrap_or(nbma), false);
-                self.forget_requester(cx, prefix, requester);
+                self.withdraw(cx, prefix, requester);
             }
         }
     }
@@ -230,10 +242,8 @@ impl Tunnel {
         for protocol in entries {
             self.remove(cx, protocol);
         }
-        for prefix in self.requesters.prefixes() {
-            for (requester, _) in self.requesters.of(prefix) {
-                self.forget_requester(cx, prefix, requester);
-            }
+        for (prefix, requester) in self.requesters.all() {
+            self.forget_requester(cx, prefix, requester);
         }
         for server in &self.servers {
             self.peers.release(server.config.nbma, User::Server(server.id), cx.out);

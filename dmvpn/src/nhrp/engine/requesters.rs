@@ -9,12 +9,16 @@ use super::{
     Table, Time,
     ordered_map::OrderedMap,
     peers::User,
+    purge::Purges,
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
 
 /// What they may send after we stopped to vouch for it: packets on their way, and clocks that differ.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// For how long they may go on to send after we began to tell them that it is not true any more.
+const WITHDRAWAL: Duration = Purges::LAST_REPEAT.saturating_add(GRACE);
 
 /// Who was told about what.
 #[derive(Debug, Default)]
@@ -26,6 +30,8 @@ pub(super) struct Requesters {
 pub(super) struct Requester {
     pub(super) nbma: IpAddr,
     pub(super) expires: Time,
+    /// It was told that it is not true any more, but may not have heard it yet.
+    withdrawn: bool,
 }
 
 impl Requesters {
@@ -33,7 +39,7 @@ impl Requesters {
         self.by_prefix.len()
     }
 
-    /// Those who were told about exactly this prefix.
+    /// Those who were told about exactly this prefix, and not since that it is not true any more.
     pub(super) fn of(&self, prefix: IpNet) -> Vec<(IpAddr, IpAddr)> {
         let lowest = match prefix {
             IpNet::V4(_) => IpAddr::from([0; 4]),
@@ -42,13 +48,20 @@ impl Requesters {
         self.by_prefix
             .range((prefix, lowest)..)
             .take_while(|((told, _), _)| *told == prefix)
+            .filter(|(_, record)| !record.withdrawn)
             .map(|(&(_, requester), record)| (requester, record.nbma))
             .collect()
     }
 
-    /// Every prefix somebody was told about.
+    /// All records: who was told about what.
+    pub(super) fn all(&self) -> Vec<(IpNet, IpAddr)> {
+        self.by_prefix.keys().copied().collect()
+    }
+
+    /// Every prefix that somebody believes to be here.
     pub(super) fn prefixes(&self) -> BTreeSet<IpNet> {
-        self.by_prefix.keys().map(|&(prefix, _)| prefix).collect()
+        let believed = self.by_prefix.iter().filter(|(_, record)| !record.withdrawn);
+        believed.map(|(&(prefix, _), _)| prefix).collect()
     }
 }
 
@@ -80,9 +93,18 @@ impl Tunnel {
                 self.peers.release(before, user, cx.out);
             }
         }
-        self.requesters.by_prefix.insert(key, Requester { nbma, expires });
+        self.requesters.by_prefix.insert(key, Requester { nbma, expires, withdrawn: false });
         self.timers.set(Subject::Requester(prefix, requester), expires);
         true
+    }
+
+    /// Somebody is being told that it is not true any more. Until it heard of that, we take what it sends.
+    pub(super) fn withdraw(&mut self, cx: &Context<'_>, prefix: IpNet, requester: IpAddr) {
+        if let Some(record) = self.requesters.by_prefix.get_mut(&(prefix, requester)) {
+            record.withdrawn = true;
+            record.expires = record.expires.min(cx.now + WITHDRAWAL);
+            self.timers.set(Subject::Requester(prefix, requester), record.expires);
+        }
     }
 
     /// Forgets that somebody was told.

@@ -36,6 +36,29 @@ fn a_purge_is_repeated_until_it_is_answered() {
 }
 
 #[test]
+fn what_is_sent_to_an_egress_that_takes_its_answer_back_is_not_lost() {
+    let mut bench = with_shortcut();
+    // The network behind B moves behind the hub.
+    let lan = |(prefix, _): &(ipnet::IpNet, RouteTo)| *prefix == net("192.168.2.0/24");
+    bench.kernel("b").routes.retain(|route| !lan(route));
+    let hub = bench.kernel("hub");
+    hub.routes.retain(|route| !lan(route));
+    hub.routes.push((net("192.168.2.0/24"), RouteTo::Lan));
+    bench.cut.insert((ip(B), ip(A)));
+    bench.input("b", Input::RoutesChanged);
+    assert_eq!(bench.data_for(seconds(6), "a", "192.168.1.5", "192.168.2.5"), ["a", "b", "hub"]);
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "b"]);
+    bench.cut.clear();
+    assert_eq!(bench.data_for(seconds(2), "a", "192.168.1.5", "192.168.2.5"), ["a", "hub"]);
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub", "b"]);
+    // Routes that change again find nobody to tell.
+    bench.wire.clear();
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert!(bench.seen(PacketKind::PurgeRequest).is_empty());
+}
+
+#[test]
 fn only_the_egress_or_a_server_can_purge_a_shortcut() {
     let mut bench = with_shortcut();
     bench.input("b", Input::Shutdown);

@@ -182,6 +182,13 @@ impl Player {
                 let tunnel = self.tunnel(words)?;
                 self.give(words, Input::Redirect { tunnel, source, head: &head })
             }
+            "seen" => {
+                let address = words.value("a link-local address")?;
+                words.expect("from")?;
+                let nbma = words.value("an NBMA address")?;
+                let tunnel = self.tunnel(words)?;
+                self.give(words, Input::LinkLocalSeen { tunnel, nbma, address })
+            }
             "source" => {
                 let nbma = words.value("an NBMA address")?;
                 let tunnel = self.tunnel(words)?;

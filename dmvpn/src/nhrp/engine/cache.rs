@@ -21,6 +21,8 @@ use super::{
 pub(super) enum Kind {
     /// Traffic goes by the server, because nothing better is known.
     Relay,
+    /// It was the source of data packets from there.
+    Seen,
     /// An earlier agent left it in the kernel.
     Adopted,
     /// A Resolution Reply said so, or a Resolution Request of its owner.
@@ -42,7 +44,7 @@ pub(super) struct Offer {
     /// Where the station says it is: another address when it is behind NAT.
     pub(super) claimed: IpAddr,
     pub(super) unique: bool,
-    /// Learnt from a request that was sent for something else.
+    /// Learnt from a request that was sent for something else, or from data.
     pub(super) implicit: bool,
     /// Announced MTU, 0 if none.
     pub(super) mtu: u16,
@@ -122,8 +124,12 @@ impl Tunnel {
         if !self.has_room_for_peer(cx, nbma) {
             return Installed::Full;
         }
+        let user = User::of_entry(kind, protocol);
+        let left = old.map(|(kind, from)| (from, User::of_entry(kind, protocol)));
+        if left != Some((nbma, user)) {
+            self.peers.hold(nbma, user, now, cx.out);
+        }
         if old.is_none_or(|(_, from)| from != nbma) {
-            self.peers.hold(nbma, User::Neighbour(protocol), now, cx.out);
             cx.out.push(Action::SetNeighbour { tunnel: self.config.id, protocol, nbma });
         }
         if self.config.host_routes() && kind != Kind::Relay && !route && !is_link_local(protocol) {
@@ -135,13 +141,11 @@ impl Tunnel {
             });
         }
         let was_registered = old.is_some_and(|(kind, _)| kind == Kind::Registered);
-        if let Some((_, from)) = old {
-            if was_registered && (from != nbma || kind != Kind::Registered) {
-                self.leave_registered(cx, from);
-            }
-            if from != nbma {
-                self.peers.release(from, User::Neighbour(protocol), cx.out);
-            }
+        if let Some((_, from)) = old
+            && was_registered
+            && (from != nbma || kind != Kind::Registered)
+        {
+            self.leave_registered(cx, from);
         }
         if kind == Kind::Registered {
             self.revision += 1;
@@ -174,6 +178,9 @@ impl Tunnel {
         }
         if self.negatives.remove(&protocol).is_some() {
             self.timers.clear(Subject::Negative(protocol));
+        }
+        if let Some((from, before)) = left.filter(|&left| left != (nbma, user)) {
+            self.leave_peer(cx, from, before);
         }
         match old {
             None | Some((Kind::Relay, _)) => Installed::New,
@@ -223,7 +230,16 @@ impl Tunnel {
         if binding.offer.kind == Kind::Registered {
             self.leave_registered(cx, binding.offer.nbma);
         }
-        self.peers.release(binding.offer.nbma, User::Neighbour(protocol), cx.out);
+        self.leave_peer(cx, binding.offer.nbma, User::of_entry(binding.offer.kind, protocol));
+    }
+
+    /// Ends a use of a peer. With the last one it is no peer any more, and what was only seen from it goes, too.
+    pub(super) fn leave_peer(&mut self, cx: &mut Context<'_>, nbma: IpAddr, user: User) {
+        self.peers.release(nbma, user, cx.out);
+        while let Some((&User::Seen(address), ())) = self.peers.get(nbma).and_then(|peer| peer.users.first())
+        {
+            self.remove(cx, address);
+        }
     }
 
     /// Lets the server carry the traffic of an entry that is no longer true, or takes the entry out where there is
@@ -255,7 +271,7 @@ impl Tunnel {
     pub(super) fn peer_down(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
         for protocol in self.peers.get(nbma).map(Peer::protocols).unwrap_or_default() {
             let kind = self.cache.get(&protocol).map(|binding| binding.offer.kind);
-            if matches!(kind, Some(Kind::Cached | Kind::Adopted)) {
+            if matches!(kind, Some(Kind::Cached | Kind::Adopted | Kind::Seen)) {
                 self.fall_back(cx, protocol);
             }
         }

@@ -46,7 +46,7 @@ pub enum Fault {
     UnexpectedReply,
     /// A registration that the policy or a table's bound refused.
     RegistrationRefused,
-    /// A registration of a unique address that somebody else holds.
+    /// An address that somebody else holds: a registration of a unique one, or a link-local one seen elsewhere.
     Conflict,
     /// A purge by somebody whose binding it is not.
     PurgeRefused,

@@ -1,6 +1,10 @@
 //! Everything that goes into the engine and comes out of it.
 
-use std::{net::IpAddr, ops::Add, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    ops::Add,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -25,6 +29,9 @@ impl Add<Duration> for Time {
         Self(self.0.saturating_add(span))
     }
 }
+
+/// How long a link-local address is believed after it was last seen ([`Input::LinkLocalSeen`]).
+pub const LINK_LOCAL_SEEN: Duration = Duration::from_mins(10);
 
 /// Names a tunnel; the same number as in the data path's maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +64,16 @@ pub enum Input<'a> {
         source: IpAddr,
         /// Head of the inner packet as received.
         head: &'a [u8],
+    },
+    /// A data packet from a peer had an IPv6 link-local source: a routing protocol's, which names it as next hop. Say
+    /// it as often as the data path does, at least once in [`LINK_LOCAL_SEEN`] while there is such traffic.
+    LinkLocalSeen {
+        /// Tunnel it came in by.
+        tunnel: TunnelId,
+        /// Outer source: the peer.
+        nbma: IpAddr,
+        /// Inner source.
+        address: Ipv6Addr,
     },
     /// The deadline passed (or not: it is harmless to say so).
     Timer,

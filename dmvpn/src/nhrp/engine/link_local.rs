@@ -1,13 +1,18 @@
-//! Registration of our IPv6 link-local address, and what a server says of its own.
+//! IPv6 link-local addresses, which routing protocols name as next hops: registration of ours, what a server says of
+//! its own, and those of others that are the source of their packets.
 //!
 //! It is a registration of its own, beside that of our tunnel address: a unique one has one entry. It goes to our own
 //! link-local address, like any registration with a server whose address is not known, and the reply names the
 //! server's. A server that does not answer it is a server all the same; it is asked again with every renewal.
+//!
+//! Peers that do not register theirs (OpenNHRP, FRR, Cisco where only a global address is configured) use them in
+//! their routing protocols nevertheless. So the link-local source of a peer's packet is taken for that peer's: by us
+//! alone, not told to anybody, and only as long as nobody else has it or says where it is.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    Fault,
+    Fault, LINK_LOCAL_SEEN, Table,
     cache::{Kind, Offer},
     client::UNANSWERED,
     message::is_link_local,
@@ -63,5 +68,33 @@ impl Tunnel {
             let wait = self.random.jitter(self.config.registration_interval(), 90);
             self.plan_registration(cx, index, wait);
         }
+    }
+
+    /// A data packet from a peer had this link-local source.
+    pub(super) fn link_local_seen(&mut self, cx: &mut Context<'_>, nbma: IpAddr, address: Ipv6Addr) {
+        let seen = IpAddr::V6(address);
+        let Some(peer) = self.peers.get(nbma) else {
+            return self.counters.count(Fault::UnknownSource);
+        };
+        if !self.address().is_ipv6() || !address.is_unicast_link_local() || self.is_own(seen) {
+            return self.counters.count(Fault::AddressFamily);
+        }
+        match self.cache.get(&seen).map(|binding| (binding.offer.kind, binding.offer.nbma)) {
+            // The server carries what goes there, until now.
+            Some((Kind::Relay, _)) => {}
+            Some((Kind::Seen, holder)) if holder == nbma => {}
+            Some((_, holder)) => {
+                if holder != nbma {
+                    self.counters.count(Fault::Conflict);
+                }
+                return;
+            }
+            None if peer.protocols().len() >= self.config.limits.registrations_per_nbma => {
+                return self.table_full(cx, Table::RegistrationsOfNbma);
+            }
+            None => {}
+        }
+        let offer = Offer { implicit: true, ..Offer::new(Kind::Seen, nbma, Some(LINK_LOCAL_SEEN)) };
+        self.install(cx, seen, offer);
     }
 }

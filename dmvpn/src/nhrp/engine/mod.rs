@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `receive` | what happens to a packet, from its bytes to the file that acts on it |
 //! | `client`, `servers`, `failover` | registration with next hop servers: how, the list of them, which of the list |
-//! | `link_local` | the same for an IPv6 link-local address |
+//! | `link_local` | the same for an IPv6 link-local address; those of others that are seen in their packets |
 //! | `server` | registration of clients |
 //! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
 //! | `answer`, `requesters` | requests of others: what we answer, and whom we answered |
@@ -60,7 +60,7 @@ pub use config::{
 };
 pub use counters::{Counters, Fault};
 pub use event::{Event, EventKind, Reason, Severity, Table};
-pub use io::{Action, Environment, Input, Route, Time, TunnelId};
+pub use io::{Action, Environment, Input, LINK_LOCAL_SEEN, Route, Time, TunnelId};
 pub use restore::{Registration, RequestIds};
 pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView, TableView};
 
@@ -131,6 +131,11 @@ impl Engine {
             Input::Redirect { tunnel, source, head } => {
                 if let Some(tunnel) = tunnels.get_mut(&tunnel) {
                     tunnel.redirect(&mut cx, source, head);
+                }
+            }
+            Input::LinkLocalSeen { tunnel, nbma, address } => {
+                if let Some(tunnel) = tunnels.get_mut(&tunnel) {
+                    tunnel.link_local_seen(&mut cx, nbma, address);
                 }
             }
             Input::Timer => {}

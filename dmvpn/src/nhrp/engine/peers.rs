@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Action, Time, TunnelId, limits::Bucket, ordered_map::OrderedMap, servers::ServerId};
+use super::{
+    Action, Time, TunnelId, cache::Kind, limits::Bucket, ordered_map::OrderedMap, servers::ServerId,
+};
 
 /// What makes an NBMA address a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +19,20 @@ pub(super) enum User {
     Requester(IpNet, IpAddr),
     /// It gets copies of multicast packets because the configuration says so.
     Multicast,
+    /// A neighbour entry for this link-local address leads there because it was seen in the peer's data. That alone
+    /// makes nobody a peer: without another use it goes. The last kind of use, so that it is the first one of a peer
+    /// only when there is no other.
+    Seen(IpAddr),
+}
+
+impl User {
+    /// What a cache entry is to the peer that it leads to.
+    pub(super) const fn of_entry(kind: Kind, protocol: IpAddr) -> Self {
+        match kind {
+            Kind::Seen => Self::Seen(protocol),
+            _ => Self::Neighbour(protocol),
+        }
+    }
 }
 
 /// A peer.
@@ -123,7 +139,7 @@ impl Peer {
     /// Protocol addresses that are reached there.
     pub(super) fn protocols(&self) -> Vec<IpAddr> {
         let neighbours = self.users.keys().filter_map(|user| match user {
-            User::Neighbour(protocol) => Some(*protocol),
+            User::Neighbour(protocol) | User::Seen(protocol) => Some(*protocol),
             _ => None,
         });
         neighbours.collect()

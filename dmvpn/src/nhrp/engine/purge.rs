@@ -84,7 +84,7 @@ impl Tunnel {
         let knows_id = registered && binding.offer.request_id == request_id;
         // An NBMA address in the purge narrows it to the binding with that address.
         let other = cie.nbma.is_some_and(|named| named != nbma && named != binding.offer.claimed);
-        let removable = matches!(kind, Kind::Adopted | Kind::Cached | Kind::Registered);
+        let removable = matches!(kind, Kind::Seen | Kind::Adopted | Kind::Cached | Kind::Registered);
         if other || !removable || !(source == nbma || knows_id || by_server) {
             return false;
         }

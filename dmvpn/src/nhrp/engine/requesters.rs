@@ -90,7 +90,7 @@ impl Tunnel {
         if known != Some(nbma) {
             self.peers.hold(nbma, user, cx.now, cx.out);
             if let Some(before) = known {
-                self.peers.release(before, user, cx.out);
+                self.leave_peer(cx, before, user);
             }
         }
         self.requesters.by_prefix.insert(key, Requester { nbma, expires, withdrawn: false });
@@ -111,7 +111,7 @@ impl Tunnel {
     pub(super) fn forget_requester(&mut self, cx: &mut Context<'_>, prefix: IpNet, requester: IpAddr) {
         if let Some(record) = self.requesters.by_prefix.remove(&(prefix, requester)) {
             self.timers.clear(Subject::Requester(prefix, requester));
-            self.peers.release(record.nbma, User::Requester(prefix, requester), cx.out);
+            self.leave_peer(cx, record.nbma, User::Requester(prefix, requester));
         }
     }
 

@@ -155,9 +155,10 @@ impl Tunnel {
             request_id,
             ..Offer::new(Kind::Registered, origin.nbma, Some(holding))
         };
-        let (mut known, mut was_registered) = (false, false);
+        let held = self.cache.get(&protocol).map(|binding| binding.offer.kind);
+        let was_registered = held == Some(Kind::Registered);
+        let mut known = false;
         if let Some(binding) = self.cache.get(&protocol) {
-            was_registered = binding.offer.kind == Kind::Registered;
             known = was_registered && binding.offer.nbma == origin.nbma;
             let moves = binding.offer.nbma != origin.nbma;
             if moves && binding.offer.kind == Kind::Registered && binding.offer.unique {
@@ -179,17 +180,25 @@ impl Tunnel {
         match self.install(cx, protocol, offer) {
             Installed::Full => return CieCode::NO_RESOURCES,
             Installed::Moved { from } => {
-                self.report(cx, EventKind::Moved { protocol, from, to: origin.nbma });
+                if matches!(held, Some(Kind::Registered | Kind::Adopted)) {
+                    self.report(cx, EventKind::Moved { protocol, from, to: origin.nbma });
+                } else {
+                    self.report_registered(cx, protocol, origin);
+                }
                 // Those who were told where it was still send there.
                 self.purge_requesters(cx, IpNet::from(protocol));
             }
             Installed::New | Installed::Refreshed if !was_registered => {
-                let claimed = (origin.claimed != origin.nbma).then_some(origin.claimed);
-                self.report(cx, EventKind::Registered { protocol, nbma: origin.nbma, claimed });
+                self.report_registered(cx, protocol, origin);
             }
             Installed::New | Installed::Refreshed | Installed::Kept => {}
         }
         CieCode::SUCCESS
+    }
+
+    fn report_registered(&mut self, cx: &mut Context<'_>, protocol: IpAddr, origin: Origin) {
+        let claimed = (origin.claimed != origin.nbma).then_some(origin.claimed);
+        self.report(cx, EventKind::Registered { protocol, nbma: origin.nbma, claimed });
     }
 
     /// Sends the Registration Reply: the request with the codes, who answers, and the client's address as we see it

@@ -70,6 +70,6 @@ impl Tunnel {
         for address in left {
             self.remove(cx, address);
         }
-        self.peers.release(nbma, User::Server(id), cx.out);
+        self.leave_peer(cx, nbma, User::Server(id));
     }
 }

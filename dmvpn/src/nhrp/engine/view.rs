@@ -25,7 +25,7 @@ pub enum CacheKind {
     Nhs,
     /// A registration.
     Registered,
-    /// A resolution, or what a passing request said of its sender.
+    /// A resolution, what a passing request said of its sender, or the source of data packets (`implicit` both).
     Cached,
     /// Left in the kernel by an earlier agent, not confirmed yet.
     Adopted,
@@ -51,7 +51,7 @@ pub struct CacheView {
     pub unique: bool,
     /// The station is behind NAT.
     pub nat: bool,
-    /// Learnt from a request that was sent for something else.
+    /// Learnt from a request that was sent for something else, or from data.
     pub implicit: bool,
     /// Traffic went to its NBMA address since the entry was last confirmed.
     pub used: bool,
@@ -243,7 +243,7 @@ impl Tunnel {
             Kind::Relay if binding.failed => CacheKind::Negative,
             Kind::Relay => CacheKind::Incomplete,
             Kind::Adopted => CacheKind::Adopted,
-            Kind::Cached => CacheKind::Cached,
+            Kind::Seen | Kind::Cached => CacheKind::Cached,
             Kind::Registered => CacheKind::Registered,
             Kind::Nhs => CacheKind::Nhs,
             Kind::Static => CacheKind::Static,

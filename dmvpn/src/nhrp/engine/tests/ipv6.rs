@@ -2,7 +2,7 @@
 
 use super::{bench::*, clouds::*};
 use crate::nhrp::{
-    engine::{Input, NhsState, TunnelConfig},
+    engine::{Input, LINK_LOCAL_SEEN, NhsState, TunnelConfig},
     wire::{IpFamily, PacketKind},
 };
 
@@ -130,4 +130,36 @@ fn host_routes_are_for_global_addresses() {
     let bench = cloud6(V4, |config| config.address = config.address.addr().into());
     let routes: Vec<_> = bench.node("a").kernel.shortcuts.keys().map(|&(_, prefix)| prefix).collect();
     assert_eq!(routes, [net("2001:db8::100/128")]);
+}
+
+#[test]
+fn a_link_local_source_is_learnt_for_the_peer_it_was_seen_from() {
+    let mut bench = cloud6(V4, |config| config.link_local = None);
+    let seen = |bench: &mut Bench, nbma: &str, address: &str| {
+        let address = address.parse().unwrap();
+        bench.input("hub", Input::LinkLocalSeen { tunnel: TUNNEL, nbma: ip(nbma), address });
+    };
+    seen(&mut bench, A, "fe80::a");
+    assert_eq!(bench.neighbour("hub", "fe80::a"), Some(ip(A)));
+    seen(&mut bench, B, "fe80::a");
+    assert_eq!(bench.neighbour("hub", "fe80::a"), Some(ip(A)));
+    seen(&mut bench, "198.51.100.66", "fe80::66");
+    assert_eq!(bench.neighbour("hub", "fe80::66"), None);
+    // The first one is silent for long enough: it may have given the address up.
+    bench.run(LINK_LOCAL_SEEN);
+    assert_eq!(bench.neighbour("hub", "fe80::a"), None);
+    seen(&mut bench, B, "fe80::a");
+    assert_eq!(bench.neighbour("hub", "fe80::a"), Some(ip(B)));
+}
+
+#[test]
+fn what_was_seen_makes_nobody_a_peer() {
+    let mut bench = cloud6(V4, |config| config.link_local = None);
+    bench.run(seconds(600));
+    let address = "fe80::a".parse().unwrap();
+    bench.input("hub", Input::LinkLocalSeen { tunnel: TUNNEL, nbma: ip(A), address });
+    bench.input("a", Input::Shutdown);
+    bench.run(seconds(1));
+    assert_eq!(bench.neighbour("hub", "fe80::a"), None);
+    assert!(!bench.has_peer("hub", A));
 }

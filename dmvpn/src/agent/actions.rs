@@ -8,6 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::Agent;
 use crate::{
+    datapath::DataPath,
     netlink::{
         neighbours,
         routes::{self, TunnelRoute},
@@ -75,8 +76,16 @@ impl Agent {
                 routes::remove(&self.netlink, self.ifindex(tunnel)?, route(prefix, via)).await?;
                 self.forget_routes()
             }
-            // The data path does not replicate yet: such frames are dropped and counted there.
-            Action::AddMulticast { .. } | Action::RemoveMulticast { .. } => Ok(()),
+            Action::AddMulticast { tunnel, nbma } => {
+                let (ifindex, index) = (self.ifindex(tunnel)?, self.peer_index(tunnel, nbma)?);
+                let DataPath { multicast, tunnels, .. } = &mut self.data_path;
+                Ok(multicast.add(&mut tunnels.interfaces, ifindex, index)?)
+            }
+            Action::RemoveMulticast { tunnel, nbma } => {
+                let index = self.peer_index(tunnel, nbma)?;
+                let DataPath { multicast, tunnels, .. } = &mut self.data_path;
+                Ok(multicast.remove(&mut tunnels.interfaces, index)?)
+            }
             Action::Log(event) => {
                 self.log(&event);
                 Ok(())

@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::Agent;
 use crate::{
+    datapath::DataPath,
     netlink::{
         neighbours,
         routes::{self, TunnelRoute},
@@ -48,6 +49,7 @@ impl Agent {
             for &(protocol, nbma) in &mappings {
                 self.input(Input::Adopt { tunnel, protocol, nbma }).await;
             }
+            self.adopt_receivers(tunnel).await?;
             let shortcuts = self.adopt_routes(tunnel, self.tunnel(tunnel)?.link.ifindex).await?;
             if !mappings.is_empty() || shortcuts > 0 {
                 info!(mappings = mappings.len(), shortcuts, "adopted what an earlier agent left");
@@ -79,6 +81,23 @@ impl Agent {
             routes::add(&self.netlink, ifindex, route).await?;
         }
         Ok(adopted)
+    }
+
+    /// Whoever got copies of multicast packets had registered, or is a server; the engine says who still gets them.
+    async fn adopt_receivers(&mut self, tunnel: TunnelId) -> Result<()> {
+        let receivers = self.data_path.multicast.receivers(self.tunnel(tunnel)?.link.ifindex);
+        for index in receivers {
+            let nbma = self.data_path.peers.get(index)?.and_then(|peer| peer.nbma.to_ip());
+            if let Some(nbma) = nbma {
+                self.input(Input::AdoptMulticast { tunnel, nbma }).await;
+            }
+            let wanted = nbma.and_then(|nbma| self.engine.peer(tunnel, nbma, self.now()));
+            if !wanted.is_some_and(|peer| peer.multicast) {
+                let DataPath { multicast, tunnels, .. } = &mut self.data_path;
+                multicast.remove(&mut tunnels.interfaces, index)?;
+            }
+        }
+        Ok(())
     }
 
     /// Peers that no mapping uses: an agent was killed between two steps.

@@ -171,6 +171,8 @@ impl Agent {
             for (index, _) in
                 self.data_path.peers.entries()?.into_iter().filter(|(_, p)| p.tunnel == tunnel.id)
             {
+                let DataPath { multicast, tunnels, .. } = &mut self.data_path;
+                multicast.remove(&mut tunnels.interfaces, index)?;
                 self.data_path.peers.remove(index)?;
             }
             let interface = crate::netlink::interfaces::by_index(&self.netlink, tunnel.ifindex).await?;

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
 use crate::{
     config::XdpMode,
-    datapath::{Hook, LinkAddresses, LinkName, NextHop},
+    datapath::{DataPath, Hook, LinkAddresses, LinkName, NextHop},
     netlink::{
         interfaces,
         monitor::{Change, LinkState},
@@ -59,6 +59,8 @@ impl Agent {
             Some(peer) => self.data_path.peers.underlays.next_hop(peer.underlay),
             None => return Ok(()),
         };
+        let DataPath { multicast, tunnels, .. } = &mut self.data_path;
+        multicast.remove(&mut tunnels.interfaces, index)?;
         self.data_path.peers.remove(index)?;
         self.abandon(hop).await
     }

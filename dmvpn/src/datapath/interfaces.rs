@@ -47,6 +47,17 @@ impl InterfaceTable {
         self.write(ifindex, Interface { role: InterfaceRole::Tunnel, tunnel, ..kept })
     }
 
+    /// Says with whom a tunnel interface's list of receivers begins. No interface is no error: its list went with it.
+    pub(super) fn set_first_receiver(&mut self, ifindex: u32, peer: u32) -> Result<(), DataPathError> {
+        let old = match self.map.get(&ifindex, 0) {
+            Ok(old) => old,
+            Err(MapError::KeyNotFound) => return Ok(()),
+            Err(error) => return Err(DataPathError::map(map_names::INTERFACES, "read")(error)),
+        };
+        let written = self.map.insert(ifindex, Interface { first_receiver: peer, ..old }, 0);
+        written.map_err(DataPathError::map(map_names::INTERFACES, "write"))
+    }
+
     fn write(&mut self, ifindex: u32, interface: Interface) -> Result<(), DataPathError> {
         self.map.insert(ifindex, interface, 0).map_err(DataPathError::map(map_names::INTERFACES, "write"))?;
         self.control.forget_routes()

@@ -11,7 +11,8 @@ use dmvpn_common::{map_names, program_names};
 
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
-    PeerTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp, capabilities,
+    MulticastTable, PeerTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp,
+    capabilities,
     map_layout::{self, SizedMap},
     peers::PeerMaps,
     pin_directory::PinDirectory,
@@ -66,6 +67,8 @@ pub struct DataPath {
     pub tunnels: TunnelTable,
     /// The peers, and the next hops they use.
     pub peers: PeerTable,
+    /// Who gets copies of multicast packets.
+    pub multicast: MulticastTable,
     /// Why packets were dropped.
     pub drops: DropCounters,
     /// What concerns the whole box.
@@ -86,11 +89,14 @@ impl DataPath {
         map_layout::check_pinned(&pins, OBJECT, &sized)?;
         let mut ebpf = load(options, &pins, &sized)?;
         let control = ControlTable::open(take_map(&mut ebpf, map_names::CONTROL)?)?;
+        let mut interfaces =
+            InterfaceTable::new(take_map(&mut ebpf, map_names::INTERFACES)?, control.clone());
         Ok(Self {
+            multicast: MulticastTable::open(take_map(&mut ebpf, map_names::MULTICAST)?, &mut interfaces)?,
             tunnels: TunnelTable::new(
                 take_map(&mut ebpf, map_names::TUNNELS)?,
                 take_map(&mut ebpf, map_names::LOCAL)?,
-                InterfaceTable::new(take_map(&mut ebpf, map_names::INTERFACES)?, control.clone()),
+                interfaces,
                 control.clone(),
             ),
             peers: PeerTable::open(PeerMaps {

@@ -2,6 +2,7 @@
 
 mod attach;
 mod events;
+mod multicast;
 mod open;
 mod tables;
 mod testbed;

@@ -10,6 +10,7 @@ mod maps;
 mod phase1;
 mod phase2;
 mod phase3;
+mod receivers;
 mod refusals;
 mod registration;
 mod restart;

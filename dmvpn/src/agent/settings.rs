@@ -56,6 +56,8 @@ pub fn engine(
         policy: Policy {
             clients: config.allow.clone(),
             client_prefixes: config.allow_prefixes.clone(),
+            summaries: config.summaries.clone(),
+            purge_on_expiry: config.purge_on_expiry,
             answer_for_clients: config.answer_for_clients,
             negative_time: config.negative_time,
             // The data path keeps the interval by its own clock. What it let through is not to be refused because
@@ -68,6 +70,7 @@ pub fn engine(
             pending_resolutions: size(config.limits.pending_resolutions),
             shortcuts: size(config.limits.shortcuts),
             requesters: size(config.limits.requesters),
+            requesters_per_nbma: size(config.limits.requesters_per_nbma),
             packets_per_source: config.limits.packets_per_source,
             packets_total: config.limits.packets_total,
         },
@@ -115,6 +118,8 @@ mod tests {
     negative-time: 5
     redirect-interval: 80
     answer-for-clients: true
+    purge-on-expiry: false
+    summaries: [10.3.0.0/16]
     allow: [10.1.0.0/16]
     allow-prefixes: [10.2.0.0/16]
     nhs: [{address: dynamic, nbma: 203.0.113.2, priority: 3, cluster: 4}]
@@ -138,6 +143,8 @@ mod tests {
         let policy = Policy {
             clients: vec!["10.1.0.0/16".parse().unwrap()],
             client_prefixes: vec!["10.2.0.0/16".parse().unwrap()],
+            summaries: vec!["10.3.0.0/16".parse().unwrap()],
+            purge_on_expiry: false,
             answer_for_clients: true,
             negative_time: Duration::from_secs(5),
             redirect_interval: Duration::from_secs(70),

@@ -63,6 +63,8 @@ pub(super) struct TunnelDraft {
     pub(super) negative_time: Option<At<u16>>,
     pub(super) redirect_interval: Option<At<u16>>,
     pub(super) answer_for_clients: Option<At<bool>>,
+    pub(super) purge_on_expiry: Option<At<bool>>,
+    pub(super) summaries: Vec<At<IpNet>>,
     pub(super) allow: Vec<At<IpNet>>,
     pub(super) allow_prefixes: Vec<At<IpNet>>,
     pub(super) nhs: Vec<NhsDraft>,
@@ -131,6 +133,8 @@ impl TunnelDraft {
             negative_time: section.optional("negative-time", &kinds::SECONDS),
             redirect_interval: section.optional("redirect-interval", &kinds::SECONDS),
             answer_for_clients: section.optional("answer-for-clients", &kinds::SWITCH),
+            purge_on_expiry: section.optional("purge-on-expiry", &kinds::SWITCH),
+            summaries: section.values("summaries", &kinds::PREFIX),
             allow: section.values("allow", &kinds::PREFIX),
             allow_prefixes: section.values("allow-prefixes", &kinds::PREFIX),
             nhs_refresh: section.optional("nhs-refresh", &kinds::SECONDS),
@@ -189,8 +193,10 @@ impl TunnelDraft {
             negative_time: seconds(value_or(self.negative_time, DEFAULT_NEGATIVE_TIME)),
             redirect_interval: seconds(value_or(self.redirect_interval, DEFAULT_REDIRECT_INTERVAL)),
             answer_for_clients: value_or(self.answer_for_clients, false),
-            allow: self.allow.into_iter().map(|prefix| prefix.value).collect(),
-            allow_prefixes: self.allow_prefixes.into_iter().map(|prefix| prefix.value).collect(),
+            purge_on_expiry: value_or(self.purge_on_expiry, true),
+            summaries: values(self.summaries),
+            allow: values(self.allow),
+            allow_prefixes: values(self.allow_prefixes),
             nhs: self.nhs.into_iter().map(NhsDraft::complete).collect::<Option<_>>()?,
             nhs_refresh: seconds(value_or(self.nhs_refresh, DEFAULT_REFRESH)),
             nhs_clusters: self.nhs_clusters.into_iter().map(ClusterDraft::complete).collect::<Option<_>>()?,
@@ -213,6 +219,10 @@ impl TunnelDraft {
 
 pub(super) fn value_or<T>(given: Option<At<T>>, default: T) -> T {
     given.map_or(default, |given| given.value)
+}
+
+fn values<T>(given: Vec<At<T>>) -> Vec<T> {
+    given.into_iter().map(|given| given.value).collect()
 }
 
 fn value_or_else<T>(given: Option<At<T>>, default: impl FnOnce() -> T) -> T {

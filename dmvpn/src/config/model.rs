@@ -96,6 +96,10 @@ pub struct Tunnel {
     pub redirect_interval: Duration,
     /// Answer Resolution Requests for our clients ourselves.
     pub answer_for_clients: bool,
+    /// Tell those we answered when a client's registration expires.
+    pub purge_on_expiry: bool,
+    /// Prefixes that we answer with in the place of a route's.
+    pub summaries: Vec<IpNet>,
     /// Addresses that clients may register beside those of the subnet.
     pub allow: Vec<IpNet>,
     /// Prefixes that clients may register, these and longer ones.
@@ -226,7 +230,7 @@ pub enum MulticastServers {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Limits {
-    /// Protocol addresses registered by one NBMA address.
+    /// Protocol addresses and prefixes registered by, or learnt of, one NBMA address.
     pub registrations_per_nbma: u32,
     /// Resolutions that wait for their answer.
     pub pending_resolutions: u32,
@@ -234,6 +238,8 @@ pub struct Limits {
     pub shortcuts: u32,
     /// Answers that are remembered because they may have to be taken back.
     pub requesters: u32,
+    /// Of those, answers to one NBMA address.
+    pub requesters_per_nbma: u32,
     /// NHRP packets a second from one NBMA address; three times as many may come at once.
     pub packets_per_source: u32,
     /// NHRP packets a second from everyone, and [`Self::packets_per_source`] more for each peer.
@@ -276,6 +282,7 @@ impl Default for Limits {
             pending_resolutions: 1024,
             shortcuts: 16_384,
             requesters: 65_536,
+            requesters_per_nbma: 1024,
             packets_per_source: 100,
             packets_total: 20_000,
         }

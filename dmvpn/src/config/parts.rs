@@ -155,6 +155,7 @@ pub(super) fn read_limits(node: &Node, problems: &mut Vec<Problem>) -> Limits {
         pending_resolutions: limit("pending-resolutions", default.pending_resolutions),
         shortcuts: limit("shortcuts", default.shortcuts),
         requesters: limit("requesters", default.requesters),
+        requesters_per_nbma: limit("requesters-per-nbma", default.requesters_per_nbma),
         packets_per_source: limit("packets-per-source", default.packets_per_source),
         packets_total: limit("packets-total", default.packets_total),
     };

@@ -19,6 +19,9 @@ use super::{
 /// Most tunnels of one agent.
 const MAX_TUNNELS: usize = 256;
 
+/// The widest prefix of a resolution reply that peers take (FRR, and we).
+const SHORTEST_SUMMARY: u8 = 8;
+
 /// The smallest MTU of a link with IPv6 (RFC 8200 section 5).
 const IPV6_MIN_MTU: u16 = 1280;
 
@@ -31,7 +34,7 @@ pub(super) fn validate(draft: &Draft, problems: &mut Vec<Problem>) {
         report.servers(tunnel);
         report.clusters(tunnel);
         report.multicast(tunnel);
-        report.allowed(tunnel);
+        report.prefixes(tunnel);
         report.maps(tunnel);
         report.routes(tunnel);
     }
@@ -222,10 +225,23 @@ impl Report<'_> {
         }
     }
 
-    /// What clients may register is of the tunnel's IP version.
-    fn allowed(&mut self, tunnel: &TunnelDraft) {
+    /// Lists of prefixes are of the tunnel's IP version; and nobody believes a summary of half the world.
+    fn prefixes(&mut self, tunnel: &TunnelDraft) {
+        for &At { at, value: summary } in &tunnel.summaries {
+            if summary.prefix_len() < SHORTEST_SUMMARY {
+                let message = format!(
+                    "`summaries`: {summary} is too wide: expected a length of {SHORTEST_SUMMARY} or more"
+                );
+                self.add(at, message);
+            }
+        }
         let Some(At { value: own, .. }) = tunnel.address else { return };
-        for (key, prefixes) in [("allow", &tunnel.allow), ("allow-prefixes", &tunnel.allow_prefixes)] {
+        let lists = [
+            ("summaries", &tunnel.summaries),
+            ("allow", &tunnel.allow),
+            ("allow-prefixes", &tunnel.allow_prefixes),
+        ];
+        for (key, prefixes) in lists {
             let mut seen = HashMap::new();
             for &At { at, value: prefix } in prefixes {
                 self.duplicate(&mut seen, prefix, at, &format!("`{key}`: {prefix}"));

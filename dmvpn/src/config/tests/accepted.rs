@@ -28,6 +28,7 @@ fn fills_in_defaults() {
     assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Auto, Accept::Known));
     assert!(tunnel.nhs.is_empty() && tunnel.maps.is_empty() && tunnel.routes.is_empty());
     assert!(tunnel.nhs_clusters.is_empty() && tunnel.allow.is_empty() && tunnel.allow_prefixes.is_empty());
+    assert!(tunnel.purge_on_expiry && tunnel.summaries.is_empty());
     assert_eq!((tunnel.negative_time, tunnel.nhs_fallback), (Duration::from_mins(1), Duration::ZERO));
     assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(8), false));
     let multicast = Multicast { clients: true, servers: MulticastServers::All, to: Vec::new() };
@@ -61,6 +62,8 @@ tunnels:
     negative-time: 10
     redirect-interval: 1
     answer-for-clients: true
+    purge-on-expiry: false
+    summaries: ['2001:db8:3::/48']
     allow: ['2001:db8:1::/48']
     allow-prefixes: ['2001:db8:2::/48', '::/0']
     nhs:
@@ -75,6 +78,7 @@ tunnels:
       pending-resolutions: 2
       shortcuts: 3
       requesters: 4
+      requesters-per-nbma: 6
       packets-per-source: 5
       packets-total: 1048576
     maps:
@@ -120,6 +124,8 @@ fn takes_every_key() {
     assert_eq!((tunnel.nhs_fallback, tunnel.nhs_refresh), (Duration::from_mins(1), Duration::from_mins(1)));
     assert_eq!(tunnel.negative_time, Duration::from_secs(10));
     assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(1), true));
+    assert!(!tunnel.purge_on_expiry);
+    assert_eq!(tunnel.summaries, ["2001:db8:3::/48".parse().unwrap()]);
     assert_eq!(tunnel.allow, ["2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(tunnel.allow_prefixes, ["2001:db8:2::/48".parse().unwrap(), "::/0".parse().unwrap()]);
     let to = vec!["203.0.113.9".parse().unwrap()];
@@ -129,6 +135,7 @@ fn takes_every_key() {
         pending_resolutions: 2,
         shortcuts: 3,
         requesters: 4,
+        requesters_per_nbma: 6,
         packets_per_source: 5,
         packets_total: 1_048_576,
     };
@@ -201,6 +208,8 @@ tunnels:
   negative-time: 60
   redirect-interval: 8
   answer-for-clients: false
+  purge-on-expiry: true
+  summaries: []
   allow: []
   allow-prefixes: []
   nhs: []
@@ -218,6 +227,7 @@ tunnels:
     pending-resolutions: 1024
     shortcuts: 16384
     requesters: 65536
+    requesters-per-nbma: 1024
     packets-per-source: 100
     packets-total: 20000
 "

@@ -207,12 +207,15 @@ fn reports_multicast_receivers_that_cannot_be() {
 }
 
 #[test]
-fn reports_allowed_prefixes_that_cannot_be() {
+fn reports_prefixes_that_cannot_be() {
     assert_problems(
-        &tunnel("allow: [10.1.0.0/16, 10.1.0.0/16]\nallow-prefixes: ['2001:db8::/32']"),
+        &tunnel(
+            "allow: [10.1.0.0/16, 10.1.0.0/16]\nallow-prefixes: ['2001:db8::/32']\nsummaries: [10.0.0.0/7]",
+        ),
         &[
             "5:26: `allow`: 10.1.0.0/16 is on line 5 too",
             "6:22: `allow-prefixes`: 2001:db8::/32 is not of the same IP version as the tunnel's address 10.0.0.1/24",
+            "7:17: `summaries`: 10.0.0.0/7 is too wide: expected a length of 8 or more",
         ],
     );
 }

@@ -8,7 +8,7 @@ use super::{assert_problems, tunnel};
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, link-local, source, key, network-id, phase, redirect, shortcut, authentication, \
                     holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
-                    redirect-interval, answer-for-clients, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
+                    redirect-interval, answer-for-clients, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";
     assert_problems(
         &tunnel("holdtime: 5\nNetwork_ID: 5\nmut: 5\nqos: 5"),
@@ -106,6 +106,7 @@ fn reports_each_value_that_is_not_accepted() {
         ("redirect-interval", "seconds from 1 to 65535", &["0"]),
         ("nhs-fallback", "seconds from 0 to 65535", &["-1", "65536"]),
         ("answer-for-clients", "true or false", &["on"]),
+        ("purge-on-expiry", "true or false", &["never"]),
         ("nhs priority", "a number from 0 to 255", &["-1", "256"]),
         ("nhs cluster", "a number from 0 to 255", &["x"]),
         ("nhs-clusters cluster", "a number from 0 to 255", &["256"]),
@@ -183,6 +184,7 @@ fn reports_each_value_of_a_part_that_is_not_accepted() {
             "10:18: `shortcuts`: `0` is not accepted: expected a number from 1 to 1048576",
             "11:19: `requesters`: `1048577` is not accepted: expected a number from 1 to 1048576",
             "12:7: unknown key `packets` (accepted: registrations-per-nbma, pending-resolutions, shortcuts, requesters, \
+             requesters-per-nbma, \
              packets-per-source, packets-total)",
         ],
     );

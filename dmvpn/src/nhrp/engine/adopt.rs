@@ -31,7 +31,8 @@ impl Tunnel {
             return;
         }
         let holding = Some(self.config.holding_time);
-        for protocol in self.peers.get(nbma).map(Peer::protocols).unwrap_or_default() {
+        let protocols: Vec<_> = self.peers.get(nbma).into_iter().flat_map(Peer::protocols).collect();
+        for protocol in protocols {
             if self.cache.get(&protocol).is_some_and(|binding| binding.offer.kind == Kind::Adopted) {
                 self.install(cx, protocol, Offer::new(Kind::Registered, nbma, holding));
             }

@@ -45,8 +45,12 @@ impl Tunnel {
     ) {
         let Some(destination) = packet.destination_protocol else { return };
         let prefix = match covering {
-            Some(prefix) if prefix.prefix_len() >= SHORTEST_PREFIX => prefix.trunc(),
-            _ => IpNet::from(destination),
+            Some(prefix) => match self.summary(destination) {
+                Some(summary) => summary,
+                None if prefix.prefix_len() >= SHORTEST_PREFIX => prefix.trunc(),
+                None => IpNet::from(destination),
+            },
+            None => IpNet::from(destination),
         };
         let answer = Answer {
             prefix,
@@ -58,6 +62,12 @@ impl Tunnel {
             public: self.public(),
         };
         self.answer(cx, source, packet, &answer);
+    }
+
+    /// The summary that the operator wants to be told of for a destination.
+    fn summary(&self, destination: IpAddr) -> Option<IpNet> {
+        let summaries = self.config.policy.summaries.iter().filter(|summary| summary.contains(&destination));
+        summaries.max_by_key(|summary| summary.prefix_len()).copied()
     }
 
     /// Answers for a client from its registration, if the policy says so and there is one.
@@ -89,7 +99,10 @@ impl Tunnel {
     }
 
     fn answer(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet, answer: &Answer) {
-        let Some(requester) = packet.source_protocol else { return };
+        let (Some(requester), Some(destination)) = (packet.source_protocol, packet.destination_protocol)
+        else {
+            return;
+        };
         let origin = self.origin(&packet, source);
         let holding = Duration::from_secs(u64::from(answer.holding));
         if !self.peers.contains(source) && self.config.authentication.is_none() {
@@ -102,7 +115,7 @@ impl Tunnel {
             // Our packets to it would come back to us, or to the NAT that both of us are behind.
             return self.refuse(cx, source, packet, CieCode::PROHIBITED);
         }
-        if !self.remember_requester(cx, answer.prefix, requester, origin.nbma, holding) {
+        if !self.remember_requester(cx, answer.prefix, requester, origin.nbma, holding, destination) {
             return self.refuse(cx, source, packet, CieCode::NO_RESOURCES);
         }
         self.cache_requester(cx, source, requester, origin, &packet);
@@ -165,6 +178,9 @@ impl Tunnel {
             if !known && held.is_some_and(|(kind, _)| matches!(kind, Kind::Adopted | Kind::Cached)) {
                 self.resolve_again(cx, requester);
             }
+            return;
+        }
+        if held.is_none() && !self.has_room_for_entry(cx, origin.nbma) {
             return;
         }
         let holding = Duration::from_secs(u64::from(cie.holding_time));

@@ -198,6 +198,16 @@ impl Tunnel {
         has_room
     }
 
+    /// Whether one more entry may lead to an NBMA address because of what came from there unasked.
+    pub(super) fn has_room_for_entry(&mut self, cx: &mut Context<'_>, nbma: IpAddr) -> bool {
+        let entries = self.peers.get(nbma).map_or(0, |peer| peer.protocols().count());
+        let has_room = entries < self.config.limits.registrations_per_nbma;
+        if !has_room {
+            self.table_full(cx, Table::EntriesOf(nbma));
+        }
+        has_room
+    }
+
     fn enter_registered(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
         if let Some(peer) = self.peers.get_mut(nbma) {
             peer.registrations += 1;
@@ -269,7 +279,8 @@ impl Tunnel {
 
     /// A peer does not answer any more: what was resolved to it goes by the server.
     pub(super) fn peer_down(&mut self, cx: &mut Context<'_>, nbma: IpAddr) {
-        for protocol in self.peers.get(nbma).map(Peer::protocols).unwrap_or_default() {
+        let protocols: Vec<_> = self.peers.get(nbma).into_iter().flat_map(Peer::protocols).collect();
+        for protocol in protocols {
             let kind = self.cache.get(&protocol).map(|binding| binding.offer.kind);
             if matches!(kind, Some(Kind::Cached | Kind::Adopted | Kind::Seen)) {
                 self.fall_back(cx, protocol);
@@ -287,7 +298,9 @@ impl Tunnel {
                 Kind::Registered => {
                     self.remove(cx, protocol);
                     self.report(cx, EventKind::Expired { protocol, nbma });
-                    self.purge_requesters(cx, IpNet::from(protocol));
+                    if self.config.policy.purge_on_expiry {
+                        self.purge_requesters(cx, IpNet::from(protocol));
+                    }
                 }
                 Kind::Cached | Kind::Adopted if self.in_use(cx, protocol) => self.fall_back(cx, protocol),
                 // A relay is simply taken out: if traffic goes on, the kernel asks for the next hop again, and

@@ -98,6 +98,11 @@ pub struct Policy {
     pub clients: Vec<IpNet>,
     /// Prefixes that clients may register as being behind them: these and longer ones. Empty allows none.
     pub client_prefixes: Vec<IpNet>,
+    /// Prefixes that we answer with in the place of a route's: for a destination that leaves the network here, the
+    /// longest one that it is in. The operator vouches for all of it.
+    pub summaries: Vec<IpNet>,
+    /// Tell those we answered when a client's registration expires, not only when it takes it back or moves.
+    pub purge_on_expiry: bool,
     /// Answer Resolution Requests for our clients ourselves instead of sending them on to the client. One round trip
     /// less, but the client does not hear who is going to send to it: only for clients that take data from everyone.
     pub answer_for_clients: bool,
@@ -112,6 +117,8 @@ impl Default for Policy {
         Self {
             clients: Vec::new(),
             client_prefixes: Vec::new(),
+            summaries: Vec::new(),
+            purge_on_expiry: true,
             answer_for_clients: false,
             negative_time: Duration::from_mins(1),
             redirect_interval: Duration::from_secs(4),
@@ -124,14 +131,17 @@ impl Default for Policy {
 pub struct Limits {
     /// Peers: NBMA addresses that data is exchanged with. What the data path has room for.
     pub peers: usize,
-    /// Protocol addresses registered by one NBMA address.
+    /// Protocol addresses and prefixes registered by, or learnt of, one NBMA address.
     pub registrations_per_nbma: usize,
-    /// Resolutions that wait for their answer.
+    /// Resolutions that wait for their answer. A quarter of them for the indications of one NBMA address that is no
+    /// server of ours.
     pub pending_resolutions: usize,
     /// Shortcuts.
     pub shortcuts: usize,
     /// Answers that are remembered because they may have to be taken back.
     pub requesters: usize,
+    /// Of those, answers to one NBMA address.
+    pub requesters_per_nbma: usize,
     /// NHRP packets a second from one NBMA address; three times as many may come at once.
     pub packets_per_source: u32,
     /// NHRP packets a second from everyone; [`Self::packets_per_source`] more for each peer.
@@ -146,6 +156,7 @@ impl Default for Limits {
             pending_resolutions: 1024,
             shortcuts: 16_384,
             requesters: 65_536,
+            requesters_per_nbma: 1024,
             packets_per_source: 100,
             packets_total: 20_000,
         }

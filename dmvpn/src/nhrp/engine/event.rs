@@ -189,14 +189,18 @@ pub enum Table {
     Cache,
     /// Peers.
     Peers,
-    /// Cache entries of one NBMA address.
-    RegistrationsOfNbma,
+    /// Cache entries and registered prefixes of one NBMA address.
+    EntriesOf(IpAddr),
     /// Pending resolutions.
     Resolutions,
     /// Shortcuts.
     Shortcuts,
     /// Answers given.
     Requesters,
+    /// Answers given to one NBMA address.
+    RequestersOf(IpAddr),
+    /// Pending resolutions that one NBMA address asked for.
+    ResolutionsOf(IpAddr),
 }
 
 impl EventKind {
@@ -290,13 +294,15 @@ impl fmt::Display for Reason {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cache => "cache entries",
-            Self::Peers => "peers",
-            Self::RegistrationsOfNbma => "registrations of one NBMA address",
-            Self::Resolutions => "pending resolutions",
-            Self::Shortcuts => "shortcuts",
-            Self::Requesters => "answers to take back",
-        })
+        match self {
+            Self::Cache => f.write_str("cache entries"),
+            Self::Peers => f.write_str("peers"),
+            Self::EntriesOf(nbma) => write!(f, "entries of {nbma}"),
+            Self::Resolutions => f.write_str("pending resolutions"),
+            Self::ResolutionsOf(nbma) => write!(f, "pending resolutions because of {nbma}"),
+            Self::Shortcuts => f.write_str("shortcuts"),
+            Self::Requesters => f.write_str("answers to take back"),
+            Self::RequestersOf(nbma) => write!(f, "answers to {nbma}"),
+        }
     }
 }

@@ -12,7 +12,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{
-    Fault, LINK_LOCAL_SEEN, Table,
+    Fault, LINK_LOCAL_SEEN,
     cache::{Kind, Offer},
     client::UNANSWERED,
     message::is_link_local,
@@ -73,9 +73,9 @@ impl Tunnel {
     /// A data packet from a peer had this link-local source.
     pub(super) fn link_local_seen(&mut self, cx: &mut Context<'_>, nbma: IpAddr, address: Ipv6Addr) {
         let seen = IpAddr::V6(address);
-        let Some(peer) = self.peers.get(nbma) else {
+        if !self.peers.contains(nbma) {
             return self.counters.count(Fault::UnknownSource);
-        };
+        }
         if !self.address().is_ipv6() || !address.is_unicast_link_local() || self.is_own(seen) {
             return self.counters.count(Fault::AddressFamily);
         }
@@ -89,9 +89,7 @@ impl Tunnel {
                 }
                 return;
             }
-            None if peer.protocols().len() >= self.config.limits.registrations_per_nbma => {
-                return self.table_full(cx, Table::RegistrationsOfNbma);
-            }
+            None if !self.has_room_for_entry(cx, nbma) => return,
             None => {}
         }
         let offer = Offer { implicit: true, ..Offer::new(Kind::Seen, nbma, Some(LINK_LOCAL_SEEN)) };

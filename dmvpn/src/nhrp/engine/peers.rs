@@ -42,6 +42,8 @@ pub(super) struct Peer {
     pub(super) since: Time,
     /// Protocol addresses registered from there.
     pub(super) registrations: usize,
+    /// Answers that were given to it.
+    pub(super) answers: usize,
     /// Limits its packets.
     pub(super) bucket: Bucket,
     /// Reasons to send it copies of multicast packets.
@@ -88,17 +90,22 @@ impl Peers {
                 users: OrderedMap::new(),
                 since: now,
                 registrations: 0,
+                answers: 0,
                 bucket: Bucket::default(),
                 copies: 0,
             }
         });
-        peer.users.insert(user, ());
+        if peer.users.insert(user, ()).is_none() && matches!(user, User::Requester(..)) {
+            peer.answers += 1;
+        }
     }
 
     /// One user less; with the last one it is no peer any more.
     pub(super) fn release(&mut self, nbma: IpAddr, user: User, out: &mut Vec<Action>) {
         let Some(peer) = self.peers.get_mut(&nbma) else { return };
-        peer.users.remove(&user);
+        if peer.users.remove(&user).is_some() && matches!(user, User::Requester(..)) {
+            peer.answers -= 1;
+        }
         if peer.users.is_empty() {
             if peer.copies > 0 {
                 out.push(Action::RemoveMulticast { tunnel: self.tunnel, nbma });
@@ -137,12 +144,11 @@ impl Peer {
     }
 
     /// Protocol addresses that are reached there.
-    pub(super) fn protocols(&self) -> Vec<IpAddr> {
-        let neighbours = self.users.keys().filter_map(|user| match user {
+    pub(super) fn protocols(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.users.keys().filter_map(|user| match user {
             User::Neighbour(protocol) | User::Seen(protocol) => Some(*protocol),
             _ => None,
-        });
-        neighbours.collect()
+        })
     }
 }
 

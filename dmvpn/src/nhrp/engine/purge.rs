@@ -156,9 +156,20 @@ impl Tunnel {
     /// Tells those who were told about a prefix that it is not true any more.
     pub(super) fn purge_requesters(&mut self, cx: &mut Context<'_>, prefix: IpNet) {
         for (requester, nbma) in self.requesters.of(prefix) {
-            self.send_purge(cx, prefix, requester, nbma, false);
-            self.withdraw(cx, prefix, requester);
+            self.purge_requester(cx, prefix, requester, nbma);
         }
+    }
+
+    /// Tells one of them.
+    pub(super) fn purge_requester(
+        &mut self,
+        cx: &mut Context<'_>,
+        prefix: IpNet,
+        requester: IpAddr,
+        nbma: IpAddr,
+    ) {
+        self.send_purge(cx, prefix, requester, nbma, false);
+        self.withdraw(cx, prefix, requester);
     }
 
     /// The same for everything anybody was told, because we are somewhere else now. The server brings it: they would

@@ -37,7 +37,7 @@ pub(super) fn packet(
         Way::Here { prefix } => match &packet.body {
             Body::TrafficIndication(indication) => {
                 if let Some(destination) = tunnel.indicated(source, indication) {
-                    follow_indication(tunnels, cx, id, destination);
+                    follow_indication(tunnels, cx, (id, source), destination);
                 }
             }
             _ => tunnel.act(cx, source, packet, prefix),
@@ -98,19 +98,19 @@ fn stuck(
     }
 }
 
-/// Traffic to `destination` went the long way: look for a shortcut in the tunnel that our route takes, if that is one
+/// Traffic to `destination` went the long way, says a peer: look for a shortcut in the tunnel that our route takes, if that is one
 /// of the same network. A destination that is here, or nowhere, needs none.
 fn follow_indication(
     tunnels: &mut OrderedMap<TunnelId, Tunnel>,
     cx: &mut Context<'_>,
-    id: TunnelId,
+    (id, peer): (TunnelId, IpAddr),
     destination: IpAddr,
 ) {
     if let Route::Tunnel { tunnel: egress, next_hop, .. } = cx.environment.route(destination)
         && cx.networks.get(&egress) == cx.networks.get(&id)
         && let Some(tunnel) = tunnels.get_mut(&egress)
     {
-        tunnel.want_shortcut(cx, destination, next_hop);
+        tunnel.want_shortcut(cx, destination, next_hop, peer);
     } else if let Some(tunnel) = tunnels.get_mut(&id) {
         tunnel.counters.count(Fault::IndicationIgnored);
     }

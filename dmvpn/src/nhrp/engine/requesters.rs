@@ -30,6 +30,8 @@ pub(super) struct Requesters {
 pub(super) struct Requester {
     pub(super) nbma: IpAddr,
     pub(super) expires: Time,
+    /// What it asked for the last time.
+    destination: IpAddr,
     /// It was told that it is not true any more, but may not have heard it yet.
     withdrawn: bool,
 }
@@ -53,6 +55,14 @@ impl Requesters {
             .collect()
     }
 
+    /// The same with what they asked for.
+    pub(super) fn asked_for(&self, prefix: IpNet) -> Vec<(IpAddr, IpAddr, IpAddr)> {
+        let destination =
+            |requester| self.by_prefix.get(&(prefix, requester)).map(|record| record.destination);
+        let told = self.of(prefix).into_iter();
+        told.filter_map(|(requester, nbma)| Some((requester, nbma, destination(requester)?))).collect()
+    }
+
     /// All records: who was told about what.
     pub(super) fn all(&self) -> Vec<(IpNet, IpAddr)> {
         self.by_prefix.keys().copied().collect()
@@ -66,8 +76,8 @@ impl Requesters {
 }
 
 impl Tunnel {
-    /// Remembers that `requester` was told about `prefix` for `holding`. False when there is no room: then it must
-    /// not be told.
+    /// Remembers that `requester`, who asked for `destination`, was told about `prefix` for `holding`. False when
+    /// there is no room: then it must not be told.
     pub(super) fn remember_requester(
         &mut self,
         cx: &mut Context<'_>,
@@ -75,12 +85,18 @@ impl Tunnel {
         requester: IpAddr,
         nbma: IpAddr,
         holding: Duration,
+        destination: IpAddr,
     ) -> bool {
         let key = (prefix, requester);
         let expires = cx.now + holding + GRACE;
         let known = self.requesters.by_prefix.get(&key).map(|record| record.nbma);
         if known.is_none() && self.requesters.by_prefix.len() >= self.config.limits.requesters {
             self.table_full(cx, Table::Requesters);
+            return false;
+        }
+        let most = self.config.limits.requesters_per_nbma;
+        if known != Some(nbma) && self.peers.get(nbma).is_some_and(|peer| peer.answers >= most) {
+            self.table_full(cx, Table::RequestersOf(nbma));
             return false;
         }
         if !self.has_room_for_peer(cx, nbma) {
@@ -93,7 +109,7 @@ impl Tunnel {
                 self.leave_peer(cx, before, user);
             }
         }
-        self.requesters.by_prefix.insert(key, Requester { nbma, expires, withdrawn: false });
+        self.requesters.by_prefix.insert(key, Requester { nbma, expires, destination, withdrawn: false });
         self.timers.set(Subject::Requester(prefix, requester), expires);
         true
     }

@@ -23,6 +23,8 @@ const PATIENCE: [u64; 7] = [1, 2, 4, 7, 7, 7, 2];
 pub(super) struct Resolutions {
     by_destination: OrderedMap<IpAddr, Resolution>,
     by_id: OrderedMap<u32, IpAddr>,
+    /// How many of them each NBMA address caused by its indications.
+    causes: OrderedMap<IpAddr, usize>,
 }
 
 /// Why an address is resolved.
@@ -44,6 +46,8 @@ struct Resolution {
     next: Time,
     /// Whom we asked last.
     asked: IpAddr,
+    /// Whose indication made us ask; `None`: our own need.
+    cause: Option<IpAddr>,
 }
 
 /// What a Resolution Reply says, checked.
@@ -89,6 +93,14 @@ impl Resolutions {
     fn remove(&mut self, destination: IpAddr) -> Option<Resolution> {
         let resolution = self.by_destination.remove(&destination)?;
         self.by_id.remove(&resolution.id);
+        if let Some(cause) = resolution.cause
+            && let Some(count) = self.causes.get_mut(&cause)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.causes.remove(&cause);
+            }
+        }
         Some(resolution)
     }
 }
@@ -171,8 +183,27 @@ impl Tunnel {
 
     /// Asks where an address is, unless it is being asked for already.
     pub(super) fn resolve(&mut self, cx: &mut Context<'_>, destination: IpAddr, purpose: Purpose) {
+        self.resolve_because_of(cx, destination, purpose, None);
+    }
+
+    /// The same because a peer said that we should: one that is no server of ours may cause a quarter of what there
+    /// is room for.
+    pub(super) fn resolve_because_of(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: IpAddr,
+        purpose: Purpose,
+        cause: Option<IpAddr>,
+    ) {
         if self.resolutions.contains(destination) {
             return;
+        }
+        let cause = cause.filter(|&cause| !self.is_server(cause));
+        if let Some(cause) = cause {
+            let caused = self.resolutions.causes.get(&cause).copied().unwrap_or(0);
+            if caused >= self.config.limits.pending_resolutions.div_ceil(4) {
+                return self.table_full(cx, Table::ResolutionsOf(cause));
+            }
         }
         if self.resolutions.len() >= self.config.limits.pending_resolutions {
             return self.table_full(cx, Table::Resolutions);
@@ -181,8 +212,11 @@ impl Tunnel {
         while self.resolutions.by_id.contains_key(&id) {
             id = id.wrapping_add(1);
         }
-        let resolution =
-            Resolution { id, purpose, started: cx.now, attempts: 0, next: cx.now, asked: self.config.nbma };
+        if let Some(cause) = cause {
+            *self.resolutions.causes.get_or_insert_with(cause, || 0) += 1;
+        }
+        let (now, asked) = (cx.now, self.config.nbma);
+        let resolution = Resolution { id, purpose, started: now, attempts: 0, next: now, asked, cause };
         self.resolutions.by_id.insert(id, destination);
         self.resolutions.by_destination.insert(destination, resolution);
         self.ask(cx, destination);

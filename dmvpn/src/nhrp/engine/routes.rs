@@ -1,6 +1,8 @@
 //! What follows from a change of our own routes: answers of ours may be wrong, shortcuts may be.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
 
 use super::{
     Reason, Route,
@@ -31,8 +33,20 @@ impl Tunnel {
             let host = prefix.addr();
             let for_client = prefix.prefix_len() == prefix.max_prefix_len()
                 && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
-            if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {
+            if self.config.policy.summaries.contains(&prefix) {
+                self.check_summary(cx, prefix);
+            } else if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {
                 self.purge_requesters(cx, prefix);
+            }
+        }
+    }
+
+    /// The same for a summary, of which only a part need be here: what somebody asked for decides for them.
+    fn check_summary(&mut self, cx: &mut Context<'_>, summary: IpNet) {
+        let mut here = BTreeMap::new();
+        for (requester, nbma, destination) in self.requesters.asked_for(summary) {
+            if !*here.entry(destination).or_insert_with(|| self.leaves_here(cx, destination)) {
+                self.purge_requester(cx, summary, requester, nbma);
             }
         }
     }

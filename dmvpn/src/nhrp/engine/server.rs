@@ -112,7 +112,8 @@ impl Tunnel {
             if cie.code != CieCode::SUCCESS {
                 cie.holding_time = 0;
                 self.counters.count(Fault::RegistrationRefused);
-                if cie.code != CieCode::ALREADY_REGISTERED {
+                // What holds the address, or which table is full, has been said.
+                if !matches!(cie.code, CieCode::ALREADY_REGISTERED | CieCode::NO_RESOURCES) {
                     let event = EventKind::Refused { protocol, nbma: origin.nbma, code: cie.code };
                     self.report_bounded(cx, event);
                 }
@@ -173,8 +174,8 @@ impl Tunnel {
             }
         }
         let most = self.config.limits.registrations_per_nbma;
-        if !known && self.peers.get(origin.nbma).is_some_and(|peer| peer.registrations >= most) {
-            self.table_full(cx, Table::RegistrationsOfNbma);
+        if !known && self.registered_from(origin.nbma) >= most {
+            self.table_full(cx, Table::EntriesOf(origin.nbma));
             return CieCode::NO_RESOURCES;
         }
         match self.install(cx, protocol, offer) {

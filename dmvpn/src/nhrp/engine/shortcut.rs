@@ -133,8 +133,15 @@ pub(super) fn sample(prefix: IpNet) -> IpAddr {
 
 impl Tunnel {
     /// Traffic for `destination` should take a shortcut: ask for one, unless it has one, is being asked for, or was
-    /// asked for in vain a moment ago. `route` is our own route to it, by this tunnel.
-    pub(super) fn want_shortcut(&mut self, cx: &mut Context<'_>, destination: IpAddr, next_hop: IpAddr) {
+    /// asked for in vain a moment ago. `next_hop` is that of our own route to it, by this tunnel; `peer` says that
+    /// there may be a better one.
+    pub(super) fn want_shortcut(
+        &mut self,
+        cx: &mut Context<'_>,
+        destination: IpAddr,
+        next_hop: IpAddr,
+        peer: IpAddr,
+    ) {
         if self.negatives.contains_key(&destination) || self.resolutions.contains(destination) {
             return self.counters.count(Fault::IndicationIgnored);
         }
@@ -142,7 +149,9 @@ impl Tunnel {
             // It is on the link, so it is a next hop itself, not a prefix behind one.
             return match self.cache.get(&destination).map(|binding| (binding.offer.kind, binding.failed)) {
                 None => self.unknown_next_hop(cx, destination),
-                Some((Kind::Relay | Kind::Adopted, false)) => self.resolve_next_hop(cx, destination),
+                Some((Kind::Relay | Kind::Adopted, false)) => {
+                    self.resolve_because_of(cx, destination, Purpose::NextHop, Some(peer));
+                }
                 Some(_) => self.counters.count(Fault::IndicationIgnored),
             };
         }
@@ -150,7 +159,7 @@ impl Tunnel {
         if self.shortcuts.covering(destination).is_some() {
             return self.counters.count(Fault::IndicationIgnored);
         }
-        self.resolve(cx, destination, Purpose::Shortcut);
+        self.resolve_because_of(cx, destination, Purpose::Shortcut, Some(peer));
     }
 
     /// A shortcut's answers came, the best first: the first that can be used is. The others are no replacement for
@@ -332,6 +341,15 @@ impl Tunnel {
         self.shortcuts.insert(prefix, shortcut);
     }
 
+    /// Addresses and prefixes that are registered from an NBMA address.
+    pub(super) fn registered_from(&self, nbma: IpAddr) -> usize {
+        let Some(peer) = self.peers.get(nbma) else { return 0 };
+        let prefixes = peer.protocols().flat_map(|client| self.shortcuts.via(client));
+        let registered = prefixes.filter_map(|prefix| self.shortcuts.get(prefix));
+        let registered = registered.filter(|shortcut| shortcut.source == Source::Registered);
+        peer.registrations + registered.count()
+    }
+
     /// A client registers a prefix behind it.
     pub(super) fn register_prefix(
         &mut self,
@@ -356,11 +374,24 @@ impl Tunnel {
         {
             return CieCode::PROHIBITED;
         }
-        if known.is_some_and(|(source, via, _)| source == Source::Registered && via != client) {
+        if let Some((Source::Registered, via, _)) = known
+            && via != client
+        {
+            let holder = self.cache.get(&via).map_or(via, |binding| binding.offer.nbma);
+            self.counters.count(Fault::Conflict);
+            let event = EventKind::Conflict { protocol: prefix.addr(), holder, claimant: origin.nbma };
+            self.report_bounded(cx, event);
             return CieCode::ALREADY_REGISTERED;
         }
         if known.is_none() && self.shortcuts.len() >= self.config.limits.shortcuts {
             self.table_full(cx, Table::Shortcuts);
+            return CieCode::NO_RESOURCES;
+        }
+        let most = self.config.limits.registrations_per_nbma;
+        if known.is_none_or(|(source, ..)| source != Source::Registered)
+            && self.registered_from(origin.nbma) >= most
+        {
+            self.table_full(cx, Table::EntriesOf(origin.nbma));
             return CieCode::NO_RESOURCES;
         }
         let tunnel = self.config.id;

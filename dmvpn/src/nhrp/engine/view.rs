@@ -344,7 +344,7 @@ impl Tunnel {
         let peer = self.peers.get(nbma)?;
         Some(PeerView {
             nbma,
-            protocols: peer.protocols(),
+            protocols: peer.protocols().collect(),
             since: now.since(peer.since),
             multicast: peer.gets_multicast(),
         })

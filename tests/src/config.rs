@@ -39,6 +39,8 @@ pub struct Config {
     pub routes: Vec<(IpNet, IpAddr)>,
     /// Further lines of the tunnel, as YAML that begins in the first column.
     pub more: String,
+    /// Further tunnels: items of the list, as YAML that begins in the first column.
+    pub further_tunnels: String,
 }
 
 /// Name of the tunnel interface in every lab.
@@ -73,6 +75,7 @@ impl fmt::Display for Config {
         if !routes.is_empty() {
             writeln!(f, "    routes:{routes}")?;
         }
-        self.more.lines().try_for_each(|line| writeln!(f, "    {line}"))
+        self.more.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+        self.further_tunnels.lines().try_for_each(|line| writeln!(f, "  {line}"))
     }
 }

@@ -270,6 +270,7 @@ impl Lab {
             nhs: (!is_hub).then_some((self.hub.address.into(), self.hub.nbma.into())),
             routes: self.routes(node, is_hub),
             more: String::new(),
+            further_tunnels: String::new(),
         }
     }
 
@@ -338,6 +339,12 @@ impl Node {
     /// Whether it has an interface of this name.
     pub fn has_interface(&self, name: &str) -> bool {
         self.namespace.command(&format!("ip link show dev {name}")).is_ok()
+    }
+
+    /// Gives an interface of the node an XDP program that is not ours and lets everything pass.
+    pub fn occupy_xdp(&self, interface: &str) -> Result<()> {
+        let pin = PathBuf::from(format!("{}-foreign", self.pins.display()));
+        wire::attach_pass_program(&self.namespace, interface, &pin)
     }
 
     /// Routes the agent has put into the kernel, a line each.

@@ -47,8 +47,14 @@ pub(crate) fn connect(
     }
     node.command(&format!("ip route add default via {gateway}"))?;
 
+    attach_pass_program(router, name, pin)
+}
+
+/// Attaches an XDP program to an interface that lets everything pass. `pin` is a path on a BPF file system that nobody
+/// else uses meanwhile.
+pub(crate) fn attach_pass_program(namespace: &Namespace, interface: &str, pin: &Path) -> Result<()> {
     pin_pass_program(pin).with_context(|| format!("cannot pin an XDP program at {}", pin.display()))?;
-    let attached = router.command(&format!("ip link set dev {name} xdpdrv pinned {}", pin.display()));
+    let attached = namespace.command(&format!("ip link set dev {interface} xdpdrv pinned {}", pin.display()));
     // The interface keeps the program; the name has served its purpose.
     fs::remove_file(pin).with_context(|| format!("cannot remove {}", pin.display()))?;
     attached.map(drop)

@@ -19,6 +19,7 @@ mod link_local;
 mod names;
 mod plan;
 mod receiver;
+mod recursion;
 mod report;
 mod save;
 mod settings;
@@ -30,6 +31,8 @@ mod tunnels;
 mod underlay;
 
 use std::{
+    collections::VecDeque,
+    future,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -80,6 +83,8 @@ struct Agent {
     lookup: Lookup,
     /// Ways to NBMA addresses, kept fresh.
     ways: Underlay,
+    /// Indexes of the peers whose way is to be found anew.
+    to_reconnect: VecDeque<u32>,
     pin_directory: PathBuf,
     /// Where NHRP packets come in.
     packets: mpsc::Sender<Received>,
@@ -87,9 +92,10 @@ struct Agent {
     actions: Vec<Action>,
 }
 
-/// Everything the agent waits for, but the data path's events and its own timers.
+/// Everything the agent waits for, but its own timers.
 struct Inputs {
     control: ControlServer,
+    events: DataPathEvents,
     names: mpsc::Receiver<names::Answer>,
     packets: mpsc::Receiver<Received>,
     monitor: Monitor,
@@ -102,24 +108,24 @@ struct Inputs {
 pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     let signals = Signals::handle()?;
     // Before anything is read from the kernel, so that no change falls between.
-    let monitor = Monitor::open()?;
+    let mut monitor = Monitor::open()?;
     let netlink = Netlink::open()?;
     let plans = plan::plan(&netlink, &config).await?;
     let control = ControlServer::bind(&config.control_socket)?;
     let (mut saver, state) = save::open(&config.state_directory);
     let (packets, received) = mpsc::channel(PACKET_QUEUE);
-    let mut agent = Agent::start(&config, plans, options, netlink, packets, state.as_ref()).await?;
-
-    if options.bpf_log != BpfLog::Off {
-        let mut log = agent.data_path.log()?;
-        tokio::spawn(async move {
-            let error = log.pass_on().await;
-            warn!(%error, "cannot read the log of the eBPF programs any more");
-        });
-    }
+    let (mut agent, before) = Agent::start(&config, plans, options, netlink, packets, state.as_ref()).await?;
+    let events = match agent.begin(&mut monitor, options, state).await {
+        Ok(events) => events,
+        Err(error) => {
+            agent.take_back(before).await;
+            return Err(error);
+        }
+    };
+    saver.begin(agent.state(), agent.revision()).await;
     let names = names::look_up(&config);
-    let inputs = Inputs { control, names, packets: received, monitor, signals };
-    let result = agent.serve(inputs, &mut saver, state).await;
+    let inputs = Inputs { control, events, names, packets: received, monitor, signals };
+    let result = agent.serve(inputs, &mut saver).await;
     saver.finish(agent.state(), agent.revision()).await;
     result?;
     info!("saying good-bye and removing everything");
@@ -130,12 +136,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
 
 impl Agent {
     /// Handles what comes, until a signal says to stop. An error leaves everything in the kernel: a successor adopts it.
-    async fn serve(&mut self, inputs: Inputs, saver: &mut Saver, state: Option<State>) -> Result<()> {
-        let Inputs { control, mut names, mut packets, mut monitor, mut signals } = inputs;
-        for tunnel in self.tunnels.iter() {
-            monitor.ignore_neighbours_of(tunnel.link.ifindex);
-        }
-        let mut events = self.data_path.events()?;
+    async fn serve(&mut self, inputs: Inputs, saver: &mut Saver) -> Result<()> {
+        let Inputs { control, mut events, mut names, mut packets, mut monitor, mut signals } = inputs;
         let (call, mut calls) = mpsc::channel(CALL_QUEUE);
         let control = control.serve(call);
         tokio::pin!(control);
@@ -143,8 +145,6 @@ impl Agent {
         let mut seconds = time::interval(Duration::from_secs(1));
         let mut reconnect_at: Option<time::Instant> = None;
 
-        self.begin(state).await?;
-        saver.begin(self.state(), self.revision()).await;
         info!("ready");
         loop {
             saver.note(self.revision());
@@ -171,8 +171,9 @@ impl Agent {
                 () = at(deadline) => self.input(Input::Timer).await,
                 () = at(reconnect_at) => {
                     reconnect_at = None;
-                    self.reconnect(None).await;
+                    self.reconnect_all();
                 }
+                () = future::ready(()), if !self.to_reconnect.is_empty() => self.reconnect_some().await,
                 () = at(saver.due()) => saver.save(self.state(), self.revision()),
                 () = saver.written() => {}
                 _ = seconds.tick() => self.data_path.control.tick()?,
@@ -185,8 +186,25 @@ impl Agent {
         }
     }
 
-    /// Starts the engine on top of what is in the kernel already and what the last agent saved.
-    async fn begin(&mut self, state: Option<State>) -> Result<()> {
+    /// Starts the engine on top of what is in the kernel already and what the last agent saved. Returns the data
+    /// path's events.
+    async fn begin(
+        &mut self,
+        monitor: &mut Monitor,
+        options: RunOptions,
+        state: Option<State>,
+    ) -> Result<DataPathEvents> {
+        for tunnel in self.tunnels.iter() {
+            monitor.ignore_neighbours_of(tunnel.link.ifindex);
+        }
+        if options.bpf_log != BpfLog::Off {
+            let mut log = self.data_path.log()?;
+            tokio::spawn(async move {
+                let error = log.pass_on().await;
+                warn!(%error, "cannot read the log of the eBPF programs any more");
+            });
+        }
+        let events = self.data_path.events()?;
         let left = self.find_left().await?;
         let now = self.now();
         let kernel = Kernel { lookup: &self.lookup, peers: &self.data_path.peers, tunnels: &self.tunnels };
@@ -195,7 +213,8 @@ impl Agent {
         if let Some(state) = state {
             self.restore(&state).await;
         }
-        self.adopt(left).await
+        self.adopt(left).await?;
+        Ok(events)
     }
 
     /// Hands one input to the engine and carries out what it wants done.

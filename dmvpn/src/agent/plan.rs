@@ -37,9 +37,10 @@ pub(super) struct Plan {
 /// Plans every tunnel, or says what is wrong with the first that cannot be.
 pub(super) async fn plan(netlink: &Netlink, config: &Config) -> Result<Vec<Plan>> {
     let mut plans: Vec<Plan> = Vec::with_capacity(config.tunnels.len());
+    let own: Vec<_> = config.tunnels.iter().map(|tunnel| tunnel.name.as_str()).collect();
     for tunnel in &config.tunnels {
         let context = || format!("tunnel {}", tunnel.name);
-        let made = plan_tunnel(netlink, tunnel).await.with_context(context)?;
+        let made = plan_tunnel(netlink, tunnel, &own).await.with_context(context)?;
         // Written differently in the file, the check of which could not know that they are the same.
         let same = |other: &&Plan| (other.source, other.config.key) == (made.source, made.config.key);
         if let Some(other) = plans.iter().find(same) {
@@ -52,7 +53,8 @@ pub(super) async fn plan(netlink: &Netlink, config: &Config) -> Result<Vec<Plan>
     Ok(plans)
 }
 
-async fn plan_tunnel(netlink: &Netlink, config: &Tunnel) -> Result<Plan> {
+/// `own` are the names of all tunnel interfaces.
+async fn plan_tunnel(netlink: &Netlink, config: &Tunnel, own: &[&str]) -> Result<Plan> {
     if let Source::Address(IpAddr::V6(source)) = config.source {
         bail!("the source {source} is an IPv6 address: only IPv4 underlays are supported so far");
     }
@@ -61,6 +63,12 @@ async fn plan_tunnel(netlink: &Netlink, config: &Tunnel) -> Result<Plan> {
     else {
         return Err(missing(netlink, &config.source).await?);
     };
+    if own.contains(&underlay.name.as_str()) {
+        bail!(
+            "the source {source} is on the tunnel interface {}: expected an address of the underlay",
+            underlay.name
+        );
+    }
     let overhead = overhead(config.key);
     let mtu = config.mtu.map_or_else(|| underlay.mtu.saturating_sub(overhead), u32::from);
     let (version, smallest) = if config.address.addr().is_ipv4() { (4, 68) } else { (6, 1280) };

@@ -107,7 +107,7 @@ impl Agent {
         }
         self.set_has_source(id, true);
         self.accelerate(underlay, mode).await?;
-        self.reconnect(Some(id)).await;
+        self.reconnect(id).await;
         self.input(Input::LocalNbma { tunnel: id, nbma: IpAddr::V4(found.address) }).await;
         if moved {
             // Which addresses of a host name are not our own is another question now.

@@ -1,6 +1,11 @@
 //! From a configuration to a running agent, and back to nothing.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
 use dmvpn_common::FastPath;
@@ -12,15 +17,18 @@ use super::{
     names::Names,
     plan::Plan,
     receiver::{Received, Receiver},
+    recursion::Recursive,
     settings,
     socket::NhrpSocket,
     tunnels::Tunnel,
 };
 use crate::{
     config::{Accept, Config, RunOptions},
-    datapath::{DataPath, DontFragment, OuterTos, TcMode, TunnelParameters, remove_all_pins},
+    datapath::{
+        DataPath, DataPathError, DontFragment, LinkName, OuterTos, TcMode, TunnelParameters, remove_all_pins,
+    },
     netlink::{
-        Netlink,
+        Netlink, interfaces,
         links::{self, TunnelSpec},
         lookup::Lookup,
         underlay::Underlay,
@@ -31,6 +39,7 @@ use crate::{
 
 impl Agent {
     /// Brings everything up. When it fails, what this call made is removed again; what an earlier agent left is not.
+    /// The same goes for [`take_back`](Self::take_back) later on.
     pub(super) async fn start(
         config: &Config,
         plans: Vec<Plan>,
@@ -38,60 +47,81 @@ impl Agent {
         netlink: Netlink,
         packets: mpsc::Sender<Received>,
         state: Option<&State>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Before)> {
         let fresh = !config.pin_directory.exists();
+        let lookup = Lookup::open()?;
         let names: Vec<_> = plans.iter().map(|plan| plan.config.name.clone()).collect();
-        let existing = existing_interfaces(&netlink, &names).await?;
-        let result = Self::build(config, plans, options, netlink.clone(), packets, state).await;
-        if result.is_err() {
-            for name in names.iter().filter(|name| !existing.contains(*name)) {
-                if let Err(error) = links::delete_tunnel(&netlink, name).await {
+        let new_interfaces = missing_interfaces(&netlink, names).await?;
+        let data_path = match DataPath::open(&settings::data_path(config, options)) {
+            Ok(data_path) => data_path,
+            Err(error) => {
+                if fresh && let Err(error) = remove_all_pins(&config.pin_directory) {
                     warn!("{error}");
                 }
+                return Err(error.into());
             }
-            if fresh && let Err(error) = remove_all_pins(&config.pin_directory) {
-                warn!("{error}");
-            }
-        }
-        result
-    }
-
-    async fn build(
-        config: &Config,
-        plans: Vec<Plan>,
-        options: RunOptions,
-        netlink: Netlink,
-        packets: mpsc::Sender<Received>,
-        state: Option<&State>,
-    ) -> Result<Self> {
-        let data_path = DataPath::open(&settings::data_path(config, options))?;
+        };
         let mut agent = Self {
             started: Instant::now(),
             ways: Underlay::new(netlink.clone()),
-            lookup: Lookup::open()?,
+            lookup,
             engine: Engine::new(Vec::new(), 0),
             tunnels: Tunnels::default(),
             names: Names::new(config, state),
             actions: Vec::new(),
+            to_reconnect: VecDeque::new(),
             pin_directory: config.pin_directory.clone(),
             packets,
             netlink,
             data_path,
         };
+        let before = Before {
+            fresh,
+            new_interfaces,
+            links: agent.data_path.links()?,
+            tunnels: agent.data_path.tunnels.entries()?.iter().map(|(_, tunnel)| tunnel.id).collect(),
+        };
+        match agent.build(config, plans, state).await {
+            Ok(()) => Ok((agent, before)),
+            Err(error) => {
+                agent.take_back(before).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn build(&mut self, config: &Config, plans: Vec<Plan>, state: Option<&State>) -> Result<()> {
         let mut engine_configs = Vec::with_capacity(plans.len());
         for plan in plans {
             let name = plan.config.name.clone();
-            let id = agent.add_tunnel(plan, config.max_peers, &mut engine_configs).await;
-            id.with_context(|| format!("tunnel {name}"))?;
+            let added = self.add_tunnel(plan, config.max_peers, &mut engine_configs).await;
+            added.with_context(|| format!("tunnel {name}"))?;
         }
-        agent.engine = Engine::new(engine_configs, seed()?);
-        for tunnel in agent.tunnels.iter() {
+        self.engine = Engine::new(engine_configs, seed()?);
+        for tunnel in self.tunnels.iter() {
             if let Some(saved) = state.and_then(|state| state.tunnels.get(tunnel.name())) {
-                agent.engine.resume(tunnel.id, saved.ids);
+                self.engine.resume(tunnel.id, saved.ids);
             }
         }
-        agent.remove_stale_tunnels().await?;
-        Ok(agent)
+        self.remove_stale_tunnels().await
+    }
+
+    /// Removes what a start that failed has made.
+    pub(super) async fn take_back(self, before: Before) {
+        let Self { netlink, mut ways, mut data_path, .. } = self;
+        for name in &before.new_interfaces {
+            if let Err(error) = links::delete_tunnel(&netlink, name).await {
+                warn!("{error}");
+            }
+        }
+        if let Err(error) = ways.release_all().await {
+            warn!("{error}");
+        }
+        let taken_back =
+            if before.fresh { data_path.close() } else { take_back_maps(&mut data_path, &before) };
+        if let Err(error) = taken_back {
+            warn!("{error}");
+        }
     }
 
     async fn add_tunnel(
@@ -146,7 +176,18 @@ impl Agent {
         let socket = Arc::new(socket);
         let receiver = Receiver::start(id, Arc::clone(&socket), self.packets.clone());
         let tc = tc.mode;
-        self.tunnels.insert(Tunnel { id, plan, link, parameters, tc, has_source: true, socket, receiver });
+        let recursive = Recursive::default();
+        self.tunnels.insert(Tunnel {
+            id,
+            plan,
+            link,
+            parameters,
+            tc,
+            has_source: true,
+            recursive,
+            socket,
+            receiver,
+        });
         self.accelerate(underlay, mode).await?;
         Ok(())
     }
@@ -175,7 +216,7 @@ impl Agent {
                 multicast.remove(&mut tunnels.interfaces, index)?;
                 self.data_path.peers.remove(index)?;
             }
-            let interface = crate::netlink::interfaces::by_index(&self.netlink, tunnel.ifindex).await?;
+            let interface = interfaces::by_index(&self.netlink, tunnel.ifindex).await?;
             if let Some(interface) = interface {
                 info!(tunnel = interface.name, "removing a tunnel that is not configured any more");
                 links::delete_tunnel(&self.netlink, &interface.name).await?;
@@ -201,14 +242,44 @@ impl Agent {
     }
 }
 
-async fn existing_interfaces(netlink: &Netlink, names: &[String]) -> Result<BTreeSet<String>> {
-    let mut existing = BTreeSet::new();
-    for name in names {
-        if crate::netlink::interfaces::by_name(netlink, name).await?.is_some() {
-            existing.insert(name.clone());
+/// What was there before a start.
+pub(super) struct Before {
+    /// There were no pins: all there are now were made by the start.
+    fresh: bool,
+    /// Tunnel interfaces that there were not.
+    new_interfaces: Vec<String>,
+    links: Vec<LinkName>,
+    tunnels: BTreeSet<u32>,
+}
+
+/// Detaches what was not attached, and forgets the tunnels that were not there. The rest is an earlier agent's, and
+/// carries its traffic.
+fn take_back_maps(data_path: &mut DataPath, before: &Before) -> Result<(), DataPathError> {
+    for link in data_path.links()?.iter().filter(|link| !before.links.contains(link)) {
+        data_path.detach(link)?;
+    }
+    for (_, tunnel) in data_path.tunnels.entries()? {
+        if !before.tunnels.contains(&tunnel.id) {
+            for (index, _) in
+                data_path.peers.entries()?.into_iter().filter(|(_, peer)| peer.tunnel == tunnel.id)
+            {
+                data_path.multicast.remove(&mut data_path.tunnels.interfaces, index)?;
+                data_path.peers.remove(index)?;
+            }
+            data_path.tunnels.remove(tunnel.id)?;
         }
     }
-    Ok(existing)
+    Ok(())
+}
+
+async fn missing_interfaces(netlink: &Netlink, names: Vec<String>) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for name in names {
+        if interfaces::by_name(netlink, &name).await?.is_none() {
+            missing.push(name);
+        }
+    }
+    Ok(missing)
 }
 
 /// Randomness for request ids and jitter.

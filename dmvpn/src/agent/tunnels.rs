@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{plan::Plan, receiver::Receiver, socket::NhrpSocket};
+use super::{plan::Plan, receiver::Receiver, recursion::Recursive, socket::NhrpSocket};
 use crate::{
     datapath::{RunningMode, TcMode, TunnelParameters},
     netlink::links::TunnelLink,
@@ -23,6 +23,8 @@ pub(super) struct Tunnel {
     pub(super) tc: TcMode,
     /// Its source is an address of this box now. Without it nothing can be sent.
     pub(super) has_source: bool,
+    /// Peers that are routed into a tunnel.
+    pub(super) recursive: Recursive,
     /// Sends and receives its NHRP.
     pub(super) socket: Arc<NhrpSocket>,
     /// Reads the socket.

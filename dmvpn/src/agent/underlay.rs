@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use dmvpn_common::Peer;
 use tracing::{info, warn};
 
 use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
@@ -14,6 +15,9 @@ use crate::{
     },
     nhrp::engine::TunnelId,
 };
+
+/// Peers whose way is found anew in one turn of the agent's loop: some milliseconds.
+const PEERS_A_TURN: usize = 32;
 
 impl Agent {
     /// Finds the way to a peer and tells the data path. Without a way, frames are left to the kernel.
@@ -28,7 +32,10 @@ impl Agent {
         let (tunnel_mtu, mode) = (tunnel.parameters.mtu, tunnel.plan.config.xdp);
         let old = self.data_path.peers.underlays.next_hop(peer.underlay);
 
-        let Some(way) = self.ways.next_hop(nbma, source).await? else {
+        let way = self.ways.next_hop(nbma, source).await?;
+        let id = TunnelId(peer.tunnel);
+        let into_tunnel = self.leads_into_tunnel(id, nbma, way.as_ref().map(|way| way.ifindex));
+        let Some(way) = way.filter(|_| !into_tunnel) else {
             self.data_path.peers.set_next_hop(index, None)?;
             return self.abandon(old).await;
         };
@@ -47,7 +54,10 @@ impl Agent {
             self.data_path.peers.set_mtu(index, mtu)?;
         }
         if old != Some(hop) {
-            self.ways.keep_fresh(hop.ifindex, hop.gateway).await?;
+            // Most peers are behind one gateway.
+            if !self.ways.keeps_fresh(hop.ifindex, hop.gateway) {
+                self.ways.keep_fresh(hop.ifindex, hop.gateway).await?;
+            }
             self.abandon(old).await?;
         }
         self.accelerate(hop.ifindex, mode).await
@@ -55,10 +65,12 @@ impl Agent {
 
     /// Removes a peer from the data path, and what was kept for it.
     pub(super) async fn drop_peer(&mut self, index: u32) -> Result<(), ActionError> {
-        let hop = match self.data_path.peers.get(index)? {
-            Some(peer) => self.data_path.peers.underlays.next_hop(peer.underlay),
-            None => return Ok(()),
-        };
+        let Some(peer) = self.data_path.peers.get(index)? else { return Ok(()) };
+        let hop = self.data_path.peers.underlays.next_hop(peer.underlay);
+        let of = peer.nbma.to_ip().map(|nbma| (TunnelId(peer.tunnel), nbma));
+        if let Some((id, nbma)) = of {
+            self.leads_into_tunnel(id, nbma, None);
+        }
         let DataPath { multicast, tunnels, .. } = &mut self.data_path;
         multicast.remove(&mut tunnels.interfaces, index)?;
         self.data_path.peers.remove(index)?;
@@ -153,19 +165,44 @@ impl Agent {
         }
     }
 
-    /// Finds the way to every peer anew, or to those of one tunnel: after routes, links or addresses changed.
-    pub(super) async fn reconnect(&mut self, only: Option<TunnelId>) {
-        let peers = match self.data_path.peers.entries() {
-            Ok(peers) => peers,
-            Err(error) => return warn!("{error}"),
-        };
-        for (index, peer) in peers {
-            if only.is_some_and(|only| peer.tunnel != only.0) {
-                continue;
-            }
+    /// Finds the way to every peer of a tunnel anew.
+    pub(super) async fn reconnect(&mut self, tunnel: TunnelId) {
+        let peers = self.peers_where(|peer| peer.tunnel == tunnel.0);
+        self.connect_all(peers).await;
+    }
+
+    /// Has the way to every peer found anew, by and by: after routes, links or addresses changed.
+    pub(super) fn reconnect_all(&mut self) {
+        self.to_reconnect = self.peers_where(|_| true).into();
+    }
+
+    /// Finds the way to some of the peers anew that are waiting for that.
+    pub(super) async fn reconnect_some(&mut self) {
+        let some = self.to_reconnect.len().min(PEERS_A_TURN);
+        let peers = self.to_reconnect.drain(..some).collect();
+        self.connect_all(peers).await;
+    }
+
+    fn peers_where(&self, wanted: impl Fn(&Peer) -> bool) -> Vec<u32> {
+        let peers = self.data_path.peers.entries().unwrap_or_else(|error| {
+            warn!("{error}");
+            Vec::new()
+        });
+        peers.iter().filter(|(_, peer)| wanted(peer)).map(|(index, _)| *index).collect()
+    }
+
+    /// What is wrong with the way to one peer is most likely wrong with all: it is said once.
+    async fn connect_all(&mut self, peers: Vec<u32>) {
+        let mut failed = 0_usize;
+        let mut first = None;
+        for index in peers {
             if let Err(error) = self.connect(index).await {
-                warn!("{error}");
+                failed += 1;
+                first.get_or_insert(error);
             }
+        }
+        if let Some(error) = first {
+            warn!(peers = failed, "{error}");
         }
     }
 }

@@ -162,6 +162,11 @@ impl Underlay {
         Ok(())
     }
 
+    /// Whether an entry is being kept fresh.
+    pub fn keeps_fresh(&self, ifindex: u32, address: IpAddr) -> bool {
+        self.kept.contains_key(&(ifindex, address))
+    }
+
     /// Does [`keep_fresh`](Self::keep_fresh) again for every entry it was done for on the interface `ifindex`: after
     /// that was down, when the kernel forgot them. The first error, after all have been tried.
     pub async fn keep_fresh_again(&mut self, ifindex: u32) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! What an agent cannot work with: it says what is wrong and what to do, and leaves nothing behind.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
 
 use anyhow::Result;
 use dmvpn_common::LAYOUT_VERSION;
@@ -121,4 +121,50 @@ fn a_second_agent_on_the_same_socket() -> Result<()> {
     assert_eq!(first.interfaces()?.len(), 1);
     assert!(lab.hub.has_interface(TUNNEL));
     Ok(())
+}
+
+/// The last step of a start: the interface, its program, maps and the socket are there by then.
+#[test]
+fn an_underlay_interface_that_another_program_has() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    lab.hub.occupy_xdp("underlay0")?;
+    let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
+    refuses(&lab, &failure, &["underlay0", "XDP"]);
+    assert!(!config.pin_directory.exists(), "pins were left behind");
+    let links = lab.hub.namespace.command("bpftool net show")?;
+    assert!(!links.contains("dmvpn_"), "a program was left behind: {links}");
+    Ok(())
+}
+
+/// What an agent that was killed has left stays, what the failed start has added goes.
+#[test]
+fn a_second_tunnel_that_cannot_be_beside_one_that_runs() -> Result<()> {
+    let lab = lab()?;
+    let config = lab.config(&lab.hub);
+    lab.start(&lab.hub)?.kill()?;
+    let namespace = &lab.hub.namespace;
+    let files = || -> Result<BTreeSet<_>> {
+        let layout = config.pin_directory.join(format!("v{LAYOUT_VERSION}"));
+        fs::read_dir(layout)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let before = (namespace.command("ip -br link show")?, files()?);
+
+    namespace.command("ip link add second0 type veth peer name second1")?;
+    namespace.command("ip address add 198.18.200.1/24 dev second0")?;
+    namespace.command("ip link set second0 up")?;
+    lab.hub.occupy_xdp("second0")?;
+    let mut two = config.clone();
+    two.further_tunnels = "- {name: dmvpn1, address: 10.9.0.1/24, source: second0}\n".to_owned();
+    let failure = Agent::fail(&lab.hub, &two, |program| Command::new(program))?;
+    assert_eq!(failure.status.code(), Some(1), "{failure:?}");
+    assert!(failure.log.contains("tunnel dmvpn1"), "{}", failure.log);
+    namespace.command("ip link del second0")?;
+    assert_eq!((namespace.command("ip -br link show")?, files()?), before);
+    assert!(!config.control_socket.exists(), "the socket was left behind");
+    // And all is well with the one that was there.
+    let hub = lab.start(&lab.hub)?;
+    let spoke = lab.start(&lab.spokes[0])?;
+    spoke.wait_registered()?;
+    hub.wait_cached(spoke.node())
 }

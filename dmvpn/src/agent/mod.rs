@@ -148,8 +148,10 @@ impl Agent {
         info!("ready");
         loop {
             saver.note(self.revision());
-            let deadline =
-                self.engine.next_deadline().map(|Time(at)| time::Instant::from_std(self.started + at));
+            let deadline = self
+                .engine
+                .next_deadline()
+                .map(|at| time::Instant::from_std(self.started + at.since_start()));
             tokio::select! {
                 () = signals.stop() => return Ok(()),
                 () = &mut control => bail!("the control socket stopped"),
@@ -244,7 +246,7 @@ impl Agent {
 
     /// Engine time.
     fn now(&self) -> Time {
-        Time(self.started.elapsed())
+        Time::new(self.started.elapsed())
     }
 }
 

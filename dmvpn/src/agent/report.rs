@@ -139,7 +139,7 @@ impl Agent {
             nbma: None,
             name: nhs.nbma.name().map(str::to_owned),
             state: NhsState::Expecting,
-            since_seconds: self.now().0.as_secs(),
+            since_seconds: self.now().since_start().as_secs(),
             priority: nhs.priority,
             cluster: nhs.cluster,
             public: None,

@@ -110,7 +110,7 @@ impl Player {
         let keyword = words.word("a step")?;
         if matches!(keyword.as_str(), "at" | "wait") {
             let seconds = words.value("a time in seconds").map(Duration::from_secs_f64)?;
-            let until = if keyword == "at" { Time(seconds) } else { self.now + seconds };
+            let until = if keyword == "at" { Time::new(seconds) } else { self.now + seconds };
             ensure!(until >= self.now, "time does not go back");
             words.end()?;
             return self.pass(until);

@@ -14,7 +14,7 @@ use dmvpn::nhrp::{
 
 /// Moments in seconds, to the millisecond.
 pub(super) fn moment(time: Time) -> String {
-    let millis = time.0.as_millis();
+    let millis = time.since_start().as_millis();
     format!("{}.{:03}", millis / 1000, millis % 1000)
 }
 

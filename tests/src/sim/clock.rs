@@ -4,7 +4,7 @@ use std::{fmt, ops::Add, time::Duration};
 
 use dmvpn::nhrp::engine::Time;
 
-/// Nanoseconds since the start: compact, where the engine's time is not.
+/// Nanoseconds since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) u64);
 
@@ -13,8 +13,8 @@ impl Moment {
     pub(super) const NEVER: Self = Self(u64::MAX);
 
     /// The moment for the engine.
-    pub(super) const fn time(self) -> Time {
-        Time(Duration::from_nanos(self.0))
+    pub(super) fn time(self) -> Time {
+        Time::new(Duration::from_nanos(self.0))
     }
 
     /// Time that has passed since an earlier moment.
@@ -24,8 +24,8 @@ impl Moment {
 }
 
 impl From<Time> for Moment {
-    fn from(Time(span): Time) -> Self {
-        Self(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX))
+    fn from(time: Time) -> Self {
+        Self(nanoseconds(time.since_start()))
     }
 }
 
@@ -33,8 +33,12 @@ impl Add<Duration> for Moment {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(Self::from(Time(span)).0))
+        Self(self.0.saturating_add(nanoseconds(span)))
     }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Display for Moment {

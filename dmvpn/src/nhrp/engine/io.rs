@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr},
+    num::NonZeroU64,
     ops::Add,
     time::Duration,
 };
@@ -10,15 +11,36 @@ use ipnet::IpNet;
 
 use super::{Event, Nhs, Registration};
 
-/// Time as the engine knows it: since an arbitrary start, never backwards.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(pub Duration);
+/// Time as the engine knows it: since an arbitrary start, never backwards. Good for 584 years.
+///
+/// Nanoseconds and one, so that a time that may be missing has no more than eight bytes: a hub holds very many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(NonZeroU64);
 
 impl Time {
+    /// The start.
+    pub const START: Self = Self(NonZeroU64::MIN);
+
+    /// So long after the start.
+    pub fn new(since_start: Duration) -> Self {
+        Self::START + since_start
+    }
+
+    /// Time that has passed since the start.
+    pub const fn since_start(self) -> Duration {
+        self.since(Self::START)
+    }
+
     /// `self - earlier`, or zero when `earlier` is later.
     #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        self.0.saturating_sub(earlier.0)
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+}
+
+impl Default for Time {
+    fn default() -> Self {
+        Self::START
     }
 }
 
@@ -26,7 +48,7 @@ impl Add<Duration> for Time {
     type Output = Self;
 
     fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(span))
+        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
     }
 }
 
@@ -252,4 +274,19 @@ pub trait Environment {
 
     /// Data packets sent so far to the peer at `nbma`: tells a used mapping from an idle one.
     fn packets_sent(&self, tunnel: TunnelId, nbma: IpAddr) -> u64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_exact_and_small() {
+        let span = Duration::new(86_400, 123_456_789);
+        assert_eq!(Time::new(span).since_start(), span);
+        assert_eq!((Time::new(span) + span).since(Time::new(span)), span);
+        assert_eq!(Time::START.since(Time::new(span)), Duration::ZERO);
+        assert!(Time::new(Duration::MAX) > Time::new(span));
+        assert_eq!(size_of::<Option<Time>>(), 8);
+    }
 }

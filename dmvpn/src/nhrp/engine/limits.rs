@@ -1,29 +1,24 @@
 //! Bounds on how often something is done.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use super::{Time, ordered_map::OrderedMap};
 
-/// A token bucket.
+/// A token bucket, as the moment at which it is going to be full again: an empty one that is given `rate` tokens a
+/// second is full after `burst / rate` seconds.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
-    /// Thousandths of tokens that were taken and have not come back yet.
-    used: u64,
-    at: Time,
-}
+pub(super) struct Bucket(Time);
 
 impl Bucket {
     /// Takes a token. `rate` come back in a second; at most `burst` can be taken at once.
     pub(super) fn take(&mut self, now: Time, rate: u64, burst: u64) -> bool {
-        let millis = u64::try_from(now.since(self.at).as_millis()).unwrap_or(u64::MAX);
-        // `at` moves by whole milliseconds only, so that frequent calls lose nothing to rounding.
-        self.at = self.at + std::time::Duration::from_millis(millis);
-        self.used = self.used.saturating_sub(millis.saturating_mul(rate));
-        if self.used + 1000 > burst.saturating_mul(1000) {
-            return false;
+        let Some(one) = 1_000_000_000_u64.checked_div(rate) else { return false };
+        let full = self.0.max(now) + Duration::from_nanos(one);
+        let allowed = full.since(now) <= Duration::from_nanos(one.saturating_mul(burst));
+        if allowed {
+            self.0 = full;
         }
-        self.used += 1000;
-        true
+        allowed
     }
 }
 
@@ -52,12 +47,10 @@ impl Strangers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn at(millis: u64) -> Time {
-        Time(Duration::from_millis(millis))
+        Time::new(Duration::from_millis(millis))
     }
 
     #[test]
@@ -69,6 +62,11 @@ mod tests {
         assert!(bucket.take(at(100), 10, 20));
         assert!(!bucket.take(at(101), 10, 20));
         assert_eq!((0..50).filter(|_| bucket.take(at(600_000), 10, 20)).count(), 20);
+    }
+
+    #[test]
+    fn a_bucket_without_a_rate_gives_nothing() {
+        assert!(!Bucket::default().take(at(1000), 0, 10));
     }
 
     #[test]

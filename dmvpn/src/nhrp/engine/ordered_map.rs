@@ -19,7 +19,8 @@ pub(super) enum OrderedMap<K, V> {
     /// Sorted by key.
     Few(Vec<(K, V)>),
     /// More than an array should hold.
-    Many(BTreeMap<K, V>),
+    #[expect(clippy::box_collection, reason = "a bare tree would leave no room for the mark of the variant")]
+    Many(Box<BTreeMap<K, V>>),
 }
 
 impl<K, V> Default for OrderedMap<K, V> {
@@ -62,7 +63,7 @@ impl<K, V> OrderedMap<K, V> {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         let (few, many) = match self {
             Self::Few(entries) => (entries.as_slice(), None),
-            Self::Many(tree) => (&[][..], Some(tree)),
+            Self::Many(tree) => (&[][..], Some(tree.as_ref())),
         };
         few.iter().map(pair).chain(many.into_iter().flatten())
     }
@@ -78,7 +79,7 @@ impl<K, V> OrderedMap<K, V> {
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         let (few, many) = match self {
             Self::Few(entries) => (entries.as_mut_slice(), None),
-            Self::Many(tree) => (&mut [][..], Some(tree)),
+            Self::Many(tree) => (&mut [][..], Some(tree.as_mut())),
         };
         few.iter_mut().map(|(_, value)| value).chain(many.into_iter().flat_map(BTreeMap::values_mut))
     }
@@ -181,7 +182,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
             && entries.len() == FEW
             && place(entries, key).is_err()
         {
-            *self = Self::Many(mem::take(entries).into_iter().collect());
+            *self = Self::Many(Box::new(mem::take(entries).into_iter().collect()));
         }
     }
 
@@ -193,7 +194,7 @@ impl<K: Ord, V> OrderedMap<K, V> {
             Self::Many(tree) if tree.len() <= FEW / 2 => {
                 // Not collected: that reserves more than there is.
                 let mut entries = Vec::with_capacity(tree.len());
-                entries.extend(mem::take(tree));
+                entries.extend(mem::take(tree.as_mut()));
                 *self = Self::Few(entries);
             }
             Self::Few(_) | Self::Many(_) => {}
@@ -272,6 +273,11 @@ mod tests {
                 prop_assert_eq!(map.get(&from), tree.get(&from));
             }
         }
+    }
+
+    #[test]
+    fn an_empty_map_is_as_small_as_an_empty_array() {
+        assert_eq!(size_of::<OrderedMap<u8, u64>>(), size_of::<Vec<(u8, u64)>>());
     }
 
     #[test]

@@ -41,13 +41,13 @@ pub(super) struct Peer {
     pub(super) users: OrderedMap<User, ()>,
     pub(super) since: Time,
     /// Protocol addresses registered from there.
-    pub(super) registrations: usize,
+    pub(super) registrations: u32,
     /// Answers that were given to it.
-    pub(super) answers: usize,
+    pub(super) answers: u32,
     /// Limits its packets.
     pub(super) bucket: Bucket,
     /// Reasons to send it copies of multicast packets.
-    copies: usize,
+    copies: u32,
 }
 
 /// The peers of a tunnel.
@@ -141,6 +141,12 @@ impl Peers {
 impl Peer {
     pub(super) const fn gets_multicast(&self) -> bool {
         self.copies > 0
+    }
+
+    /// Whether it is a next hop server of ours.
+    pub(super) fn is_server(&self) -> bool {
+        let first = self.users.range(User::Server(ServerId(0))..).next();
+        matches!(first, Some((User::Server(_), ())))
     }
 
     /// Protocol addresses that are reached there.

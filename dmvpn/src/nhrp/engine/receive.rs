@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use super::{
     EventKind, Fault, Route, TunnelId,
     ordered_map::OrderedMap,
-    peers::User,
     transit::{Way, station, towards, unknown_compulsory},
     tunnel::{Context, Tunnel},
 };
@@ -159,12 +158,12 @@ impl Tunnel {
         let everyone = total + rate.saturating_mul(peers);
         let mut in_total = true;
         let from_source = if let Some(peer) = self.peers.get_mut(source) {
-            let rate = if peer.users.keys().any(|user| matches!(user, User::Server(_))) {
+            let rate = if peer.is_server() {
                 // A server brings us the packets of everyone.
                 total
             } else {
                 // Behind one NAT address there may be many clients.
-                rate.saturating_mul(peer.registrations.max(1) as u64)
+                rate.saturating_mul(peer.registrations.max(1).into())
             };
             peer.bucket.take(cx.now, rate, rate.saturating_mul(3))
         } else {

@@ -95,7 +95,7 @@ impl Tunnel {
             return false;
         }
         let most = self.config.limits.requesters_per_nbma;
-        if known != Some(nbma) && self.peers.get(nbma).is_some_and(|peer| peer.answers >= most) {
+        if known != Some(nbma) && self.peers.get(nbma).is_some_and(|peer| peer.answers as usize >= most) {
             self.table_full(cx, Table::RequestersOf(nbma));
             return false;
         }

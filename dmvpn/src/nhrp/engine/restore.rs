@@ -124,7 +124,7 @@ impl Tunnel {
             return;
         }
         let most = self.config.limits.registrations_per_nbma;
-        let has_room = self.peers.get(nbma).is_none_or(|peer| peer.registrations < most);
+        let has_room = self.peers.get(nbma).is_none_or(|peer| (peer.registrations as usize) < most);
         if prefix.addr() != client || !self.is_client_address(client) || is_known(self) || !has_room {
             return;
         }

@@ -42,6 +42,7 @@ impl Tunnel {
     fn add_server(&mut self, cx: &mut Context<'_>, config: Nhs) {
         let id = ServerId(self.servers.iter().map(|server| server.id.0 + 1).max().unwrap_or(0));
         let Nhs { nbma, protocol, .. } = config;
+        self.servers.reserve_exact(1);
         self.servers.push(Server::new(id, config, cx.now));
         self.peers.hold(nbma, User::Server(id), cx.now, cx.out);
         if self.config.multicast.servers == MulticastServers::All {

@@ -347,7 +347,7 @@ impl Tunnel {
         let prefixes = peer.protocols().flat_map(|client| self.shortcuts.via(client));
         let registered = prefixes.filter_map(|prefix| self.shortcuts.get(prefix));
         let registered = registered.filter(|shortcut| shortcut.source == Source::Registered);
-        peer.registrations + registered.count()
+        peer.registrations as usize + registered.count()
     }
 
     /// A client registers a prefix behind it.

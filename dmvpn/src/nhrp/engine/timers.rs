@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64) -> Time {
-        Time(Duration::from_secs(seconds))
+        Time::new(Duration::from_secs(seconds))
     }
 
     #[test]

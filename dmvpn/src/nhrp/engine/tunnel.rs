@@ -109,7 +109,9 @@ impl Tunnel {
             self.peers.hold(nbma, User::Multicast, cx.now, cx.out);
             self.peers.start_copies(nbma, cx.out);
         }
-        self.set_servers(cx, &self.config.nhs.clone());
+        // From now on they are in `servers`.
+        let servers = std::mem::take(&mut self.config.nhs);
+        self.set_servers(cx, &servers);
     }
 
     /// Does what is due.

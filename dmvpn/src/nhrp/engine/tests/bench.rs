@@ -259,7 +259,7 @@ impl Bench {
         node.kernel = Kernel { routes: std::mem::take(&mut node.kernel.routes), ..Kernel::default() };
         node.nbma = config.nbma;
         let tunnel = config.id;
-        node.engine = Engine::new(vec![config], self.now.0.as_secs() + 77);
+        node.engine = Engine::new(vec![config], self.now.since_start().as_secs() + 77);
         if let Some(saved) = saved {
             node.engine.resume(tunnel, saved);
         }

@@ -72,11 +72,11 @@ fn life(spokes: u32) -> (f64, f64) {
     engine.start(Time::default(), &kernel, &mut out);
     let count = spokes as usize;
     // Peer, copies, neighbour.
-    let (sent, changes, first) = round(&mut engine, &kernel, Time(seconds(1)), &requests);
+    let (sent, changes, first) = round(&mut engine, &kernel, Time::new(seconds(1)), &requests);
     assert_eq!((sent, changes), (count, 3 * count));
-    let (sent, changes, renewed) = round(&mut engine, &kernel, Time(seconds(200)), &requests);
+    let (sent, changes, renewed) = round(&mut engine, &kernel, Time::new(seconds(200)), &requests);
     assert_eq!((sent, changes), (count, 0));
-    assert_eq!(engine.peers(TUNNEL, Time(seconds(300))).count(), count);
+    assert_eq!(engine.peers(TUNNEL, Time::new(seconds(300))).count(), count);
     assert_eq!(engine.counters(TUNNEL).unwrap().sent(PacketKind::RegistrationReply), 2 * u64::from(spokes));
 
     let mut steps = 0;
@@ -111,7 +111,7 @@ fn a_hub_serves_a_hundred_thousand_spokes() {
     let with_requests = memory();
     let mut engine = Engine::new(vec![hub(100_000)], 1);
     engine.start(Time::default(), &kernel, &mut Vec::new());
-    round(&mut engine, &kernel, Time(seconds(1)), &requests);
+    round(&mut engine, &kernel, Time::new(seconds(1)), &requests);
     println!("engine: {} KiB, requests: {} KiB", memory() - with_requests, with_requests - before);
     let (first, renewed) = life(100_000);
     println!("registrations a second: {first:.0} first, {renewed:.0} renewed");

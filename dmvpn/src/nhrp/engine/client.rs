@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use super::{
     EventKind, Fault, MulticastServers, Nhs, NhsState, Time,
     cache::{Kind, Offer},
+    peers::User,
     servers::ServerId,
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -21,6 +22,10 @@ pub(super) struct Server {
     pub(super) config: Nhs,
     /// Its protocol address, configured or learnt.
     pub(super) protocol: Option<IpAddr>,
+    /// Where it answers from, if that is not where we ask: it shares that address with others (anycast).
+    pub(super) answers_from: Option<IpAddr>,
+    /// Where it answered from before: another hub, which has our registration until that expires. It may send to us.
+    pub(super) answered_from: Option<IpAddr>,
     pub(super) state: NhsState,
     pub(super) since: Time,
     /// A request waits for its reply.
@@ -48,6 +53,8 @@ impl Server {
         Self {
             id,
             protocol: config.protocol,
+            answers_from: None,
+            answered_from: None,
             config,
             state: NhsState::Standby,
             since: now,
@@ -63,6 +70,11 @@ impl Server {
             replies_received: 0,
             last_reply: None,
         }
+    }
+
+    /// Where traffic to it goes. Registrations go where the operator said.
+    pub(super) fn nbma(&self) -> IpAddr {
+        self.answers_from.unwrap_or(self.config.nbma)
     }
 
     /// Forgets the exchange with it.
@@ -94,7 +106,7 @@ impl Tunnel {
             return;
         }
         server.since = cx.now;
-        let nbma = server.config.nbma;
+        let nbma = server.nbma();
         if self.config.multicast.servers == MulticastServers::Active {
             if state == NhsState::Up {
                 self.peers.start_copies(nbma, cx.out);
@@ -118,6 +130,10 @@ impl Tunnel {
         {
             self.remove(cx, learnt);
         }
+        if state != NhsState::Up {
+            let asked = self.servers[index].config.nbma;
+            self.server_answers_from(cx, index, asked);
+        }
     }
 
     /// Points the traffic that goes by a server to the server that is best now.
@@ -135,7 +151,7 @@ impl Tunnel {
 
     /// The server that takes what we have no better way for: one that answers if there is one, the best of those.
     pub(super) fn relay(&self, exclude: Option<IpAddr>) -> Option<IpAddr> {
-        let candidates = self.servers.iter().filter(|server| Some(server.config.nbma) != exclude);
+        let candidates = self.servers.iter().filter(|server| Some(server.nbma()) != exclude);
         // `min_by_key` takes the first of equals: the operator's order.
         let best = candidates.min_by_key(|server| {
             let rank = match server.state {
@@ -145,12 +161,12 @@ impl Tunnel {
             };
             (rank, server.config.priority)
         });
-        best.map(|server| server.config.nbma)
+        best.map(Server::nbma)
     }
 
     /// Whether an NBMA address is that of a server of ours.
     pub(super) fn is_server(&self, nbma: IpAddr) -> bool {
-        self.servers.iter().any(|server| server.config.nbma == nbma)
+        self.servers.iter().any(|server| server.config.nbma == nbma || server.answers_from == Some(nbma))
     }
 
     /// Our address as others see it, if a server told us that we are behind NAT.
@@ -228,7 +244,7 @@ impl Tunnel {
         if packet.source_protocol.is_some() && packet.source_protocol == self.link_local() {
             return self.link_local_reply(cx, source, packet);
         }
-        let found = self.servers.iter().position(|server| server.config.nbma == source && server.waiting);
+        let found = self.who_answers(source, packet);
         let Some(index) = found.filter(|_| *request_id == self.ids.registration) else {
             return self.counters.count(Fault::UnexpectedReply);
         };
@@ -241,6 +257,7 @@ impl Tunnel {
             return self.registration_refused(cx, index, code);
         }
         server.refused = None;
+        self.server_answers_from(cx, index, source);
         self.learn_public(cx, index, packet);
         self.learn_server(cx, index, packet);
         let Some(protocol) = self.servers[index].protocol else {
@@ -262,12 +279,54 @@ impl Tunnel {
         self.choose_servers(cx);
     }
 
+    /// The server that a Registration Reply comes from. One that is asked at an address that it shares with others
+    /// (anycast) may answer from its own: then the reply says by the NAT address extension, which is ours, where we
+    /// asked; or it is the only one that we wait for.
+    fn who_answers(&self, source: IpAddr, packet: &Packet) -> Option<usize> {
+        let waiting = || (0..self.servers.len()).filter(|&index| self.servers[index].waiting);
+        let at = |nbma| waiting().find(|&index| self.servers[index].config.nbma == nbma);
+        let asked = packet.records(ExtensionKind::NAT_ADDRESS).and_then(|cies| cies.first()?.nbma);
+        let only = || waiting().next().filter(|_| waiting().count() == 1 && asked.is_none());
+        at(source).or_else(|| at(asked?)).or_else(only)
+    }
+
+    /// Traffic to a server goes where it answers from, so that one hub gets all of it.
+    fn server_answers_from(&mut self, cx: &mut Context<'_>, index: usize, nbma: IpAddr) {
+        let server = &mut self.servers[index];
+        let (id, asked, before) = (server.id, server.config.nbma, server.nbma());
+        if before == nbma {
+            return;
+        }
+        server.answers_from = Some(nbma).filter(|&nbma| nbma != asked);
+        // Where we ask it is always a peer.
+        let earlier = std::mem::replace(&mut server.answered_from, Some(before).filter(|&at| at != asked));
+        let known = server.protocol.into_iter().chain(server.link_local);
+        let copies = match self.config.multicast.servers {
+            MulticastServers::None => false,
+            MulticastServers::Active => server.state == NhsState::Up,
+            MulticastServers::All => true,
+        };
+        let known: Vec<_> = known.collect();
+        self.peers.hold(nbma, User::Server(id), cx.now, cx.out);
+        if copies {
+            self.peers.start_copies(nbma, cx.out);
+            self.peers.stop_copies(before, cx.out);
+        }
+        for protocol in known {
+            self.install(cx, protocol, Offer::new(Kind::Nhs, nbma, None));
+        }
+        self.move_relays(cx);
+        if let Some(earlier) = earlier.filter(|&earlier| earlier != nbma && earlier != before) {
+            self.leave_peer(cx, earlier, User::Server(id));
+        }
+    }
+
     /// Learns the protocol address of a server that was configured without: it puts it in the place of ours.
     fn learn_server(&mut self, cx: &mut Context<'_>, index: usize, packet: &Packet) {
         if self.servers[index].config.protocol.is_some() {
             return;
         }
-        let nbma = self.servers[index].config.nbma;
+        let nbma = self.servers[index].nbma();
         let responder = packet.records(ExtensionKind::RESPONDER_ADDRESS);
         let responder = responder.and_then(|cies| cies.first()).and_then(|cie| cie.protocol);
         let named = [packet.destination_protocol, responder].into_iter().flatten();
@@ -360,7 +419,7 @@ impl Tunnel {
         from: Option<IpAddr>,
     ) {
         let server = &self.servers[index];
-        let nbma = server.config.nbma;
+        let nbma = server.nbma();
         let main = (self.address(), server.protocol.unwrap_or_else(|| self.address()));
         let link_local = self.link_local().zip(server.link_local);
         for (ours, destination) in std::iter::once(main).chain(link_local) {

@@ -45,10 +45,8 @@ impl Tunnel {
     /// A Registration Reply about our link-local address came.
     pub(super) fn link_local_reply(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: &Packet) {
         let Body::RegistrationReply(Clients { request_id, cies }) = &packet.body else { return };
-        let found = self
-            .servers
-            .iter()
-            .position(|server| server.config.nbma == source && server.link_local_attempts > 0);
+        let found =
+            self.servers.iter().position(|server| server.nbma() == source && server.link_local_attempts > 0);
         let named =
             packet.destination_protocol.filter(|&address| is_link_local(address) && !self.is_own(address));
         let accepted =

@@ -257,7 +257,10 @@ impl Tunnel {
             self.forget_requester(cx, prefix, requester);
         }
         for server in &self.servers {
-            self.peers.release(server.config.nbma, User::Server(server.id), cx.out);
+            let asked = server.config.nbma;
+            for nbma in server.answers_from.into_iter().chain(server.answered_from).chain([asked]) {
+                self.peers.release(nbma, User::Server(server.id), cx.out);
+            }
         }
         for nbma in self.config.multicast.fixed.clone() {
             self.peers.release(nbma, User::Multicast, cx.out);

@@ -55,7 +55,10 @@ impl Tunnel {
 
     fn remove_server(&mut self, cx: &mut Context<'_>, index: usize) {
         self.release_server(cx, index);
-        let Server { id, config: Nhs { nbma, protocol, .. }, .. } = self.servers.remove(index);
+        let Server { id, config: Nhs { nbma, protocol, .. }, answered_from, .. } = self.servers.remove(index);
+        if let Some(earlier) = answered_from {
+            self.leave_peer(cx, earlier, User::Server(id));
+        }
         if self.config.multicast.servers == MulticastServers::All {
             self.peers.stop_copies(nbma, cx.out);
         }

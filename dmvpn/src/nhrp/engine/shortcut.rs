@@ -238,11 +238,11 @@ impl Tunnel {
     fn shortcut_prefix(&self, destination: IpAddr, resolved: &Resolved, covering: IpNet) -> Option<IpNet> {
         let mut length = resolved.prefix_length.max(covering.prefix_len());
         let host = covering.max_prefix_len();
-        let mut underlay = self.servers.iter().map(|server| server.config.nbma).chain([
-            self.config.nbma,
-            resolved.nbma,
-            resolved.claimed,
-        ]);
+        let mut underlay = self
+            .servers
+            .iter()
+            .flat_map(|server| [server.config.nbma, server.nbma()])
+            .chain([self.config.nbma, resolved.nbma, resolved.claimed]);
         let wide = IpNet::new(destination, length).ok()?.trunc();
         if length < SHORTEST_PREFIX || underlay.any(|nbma| wide.contains(&nbma)) {
             length = host;

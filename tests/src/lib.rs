@@ -5,6 +5,7 @@
 //! signal ([`undo`]); what a killed process left is removed by the next lab.
 
 pub mod agent;
+pub mod bench;
 pub mod command;
 pub mod config;
 pub mod lab;

@@ -1,4 +1,5 @@
-//! Builds the eBPF object that the agent embeds: `OUT_DIR/dmvpn-kernel`.
+//! Builds the eBPF object that the agent embeds, `OUT_DIR/dmvpn-kernel`, and beside it the one of the benchmarks, which
+//! only they embed: packages that depend on this one find it by `DEP_DMVPN_KERNEL_BENCH`.
 //!
 //! The programs are built by the toolchain that builds the agent. A stable compiler refuses the BPF target, which
 //! has no prebuilt `core`; `RUSTC_BOOTSTRAP=1` and `-Z build-std=core` lift that for this one build.
@@ -13,9 +14,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Package of the programs and the binary in it.
+/// Package of the programs and the binaries in it: the agent's, and the benchmarks'.
 const PACKAGE: &str = "dmvpn-ebpf";
-const BINARY: &str = "dmvpn-kernel";
+const KERNEL: &str = "dmvpn-kernel";
+const BENCH: &str = "dmvpn-bench";
 
 const REMEDY: &str = "run `cargo xtask setup`";
 
@@ -55,7 +57,7 @@ fn build() -> Result<()> {
     let status = Command::new(variable("CARGO")?)
         .current_dir(workspace)
         .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
-        .args(["--package", PACKAGE, "--bin", BINARY, "--target", target])
+        .args(["--package", PACKAGE, "--bin", KERNEL, "--bin", BENCH, "--target", target])
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -71,8 +73,12 @@ fn build() -> Result<()> {
         bail!("cargo failed for {target} ({status})");
     }
 
-    let object = target_dir.join(target).join("release").join(BINARY);
-    fs::copy(&object, out_dir.join(BINARY)).with_context(|| format!("cannot copy {}", object.display()))?;
+    let built = target_dir.join(target).join("release");
+    for name in [KERNEL, BENCH] {
+        let object = built.join(name);
+        fs::copy(&object, out_dir.join(name)).with_context(|| format!("cannot copy {}", object.display()))?;
+    }
+    println!("cargo::metadata=BENCH={}", out_dir.join(BENCH).display());
     Ok(())
 }
 

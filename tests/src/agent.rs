@@ -93,7 +93,7 @@ impl Agent {
             wrap(&program)
                 .args(["run", "--config"])
                 .arg(&file)
-                .args(["--log", "debug"])
+                .args(["--log", config.log])
                 .stdin(Stdio::null())
                 .stdout(log)
                 .stderr(errors)
@@ -223,6 +223,11 @@ impl Agent {
     pub fn table(&self, view: &str) -> Result<String> {
         let mut command = Command::new(&self.program);
         command::output(command.args(["show", view, "--socket"]).arg(&self.config.control_socket))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// The `dmvpn` program.

@@ -17,6 +17,10 @@ pub struct Config {
     pub pin_directory: PathBuf,
     /// Where the agent saves its state.
     pub state_directory: PathBuf,
+    /// Most peers; `None` for the agent's default.
+    pub max_peers: Option<u32>,
+    /// Level of the agent's log; not in the file, but on its command line.
+    pub log: &'static str,
     /// Our protocol address, with the length of the tunnel's subnet.
     pub address: IpNet,
     /// Our NBMA address, or the name of the interface that has it.
@@ -51,6 +55,9 @@ impl fmt::Display for Config {
         writeln!(f, "control-socket: {}", self.control_socket.display())?;
         writeln!(f, "pin-directory: {}", self.pin_directory.display())?;
         writeln!(f, "state-directory: {}", self.state_directory.display())?;
+        if let Some(peers) = self.max_peers {
+            writeln!(f, "max-peers: {peers}")?;
+        }
         writeln!(f, "tunnels:")?;
         writeln!(f, "  - name: {TUNNEL}")?;
         writeln!(f, "    address: {}", self.address)?;

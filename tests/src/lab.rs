@@ -142,11 +142,7 @@ pub struct Lan {
 impl Lab {
     /// Builds a network under a name of its own, so that labs can run side by side.
     pub fn new(plan: Plan) -> Result<Self> {
-        static REMOVE_STALE: Once = Once::new();
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        REMOVE_STALE.call_once(remove_labs_of_dead_processes);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        Self::named(&format!("lab{}x{number}", std::process::id()), plan)
+        Self::named(&fresh_name(), plan)
     }
 
     /// Builds a network whose namespaces are called `name-hub` and so on. What has that name is removed first.
@@ -156,16 +152,7 @@ impl Lab {
             "a lab's name has letters and digits only"
         );
         ensure!((1..=26).contains(&plan.spokes), "a lab has 1 to 26 spokes");
-        remove(name)?;
-        let owned = name.to_owned();
-        let undo = Undo::with(move || {
-            if let Err(error) = remove(&owned) {
-                eprintln!("cannot remove the lab {owned}: {error:#}");
-            }
-        })?;
-        let files = files_of(name);
-        fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
-
+        let undo = claim(name)?;
         let underlay = Namespace::create(&format!("{name}-underlay"))?;
         make_router(&underlay)?;
         let hub = Node::create(name, None, &underlay)?;
@@ -259,6 +246,8 @@ impl Lab {
             control_socket: node.files.join(format!("{}.sock", node.name)),
             pin_directory: node.pins.clone(),
             state_directory: node.files.join(format!("{}.state", node.name)),
+            max_peers: None,
+            log: "debug",
             address: network(node.address, length).into(),
             source: node.nbma.to_string(),
             key: plan.key,
@@ -329,7 +318,7 @@ impl Node {
 
         let namespace = Namespace::create(&format!("{lab}-{name}"))?;
         make_router(&namespace)?;
-        let pins = PathBuf::from(format!("{PINS}{lab}-{name}"));
+        let pins = pins_of(lab, &name);
         let gateway = Ipv4Addr::new(198, 18, net, ROUTER);
         wire::connect((underlay, gateway), (&namespace, nbma), &name, &pins)?;
         let lan = number.map(|_| Lan::create(lab, letter, net, &namespace)).transpose()?;
@@ -384,8 +373,36 @@ fn make_router(namespace: &Namespace) -> Result<()> {
     namespace.set("ipv4/icmp_ratelimit", "0")
 }
 
-fn files_of(lab: &str) -> PathBuf {
+/// A name that no other lab has. What labs of dead processes left is removed first, once.
+pub(crate) fn fresh_name() -> String {
+    static REMOVE_STALE: Once = Once::new();
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    REMOVE_STALE.call_once(remove_labs_of_dead_processes);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("lab{}x{number}", std::process::id())
+}
+
+/// Makes room for a lab of this name and its directory. Dropping what is returned removes all that was built since.
+pub(crate) fn claim(name: &str) -> Result<Undo> {
+    remove(name)?;
+    let owned = name.to_owned();
+    let undo = Undo::with(move || {
+        if let Err(error) = remove(&owned) {
+            eprintln!("cannot remove the lab {owned}: {error:#}");
+        }
+    })?;
+    let files = files_of(name);
+    fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
+    Ok(undo)
+}
+
+pub(crate) fn files_of(lab: &str) -> PathBuf {
     PathBuf::from(format!("{FILES}{lab}"))
+}
+
+/// Where the agent of `node` pins maps and links.
+pub(crate) fn pins_of(lab: &str, node: &str) -> PathBuf {
+    PathBuf::from(format!("{PINS}{lab}-{node}"))
 }
 
 /// `address` with a prefix length that is at most 32.

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod bpf;
 pub mod command;
 pub mod config;
 pub mod lab;

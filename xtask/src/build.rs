@@ -18,6 +18,8 @@ pub(crate) enum Profile {
 
 /// The agent.
 pub(crate) const AGENT: Binary = Binary { package: "dmvpn", name: "dmvpn" };
+/// The benchmarks.
+pub(crate) const BENCH: Binary = Binary { package: "dmvpn-tests", name: "bench" };
 /// The demo.
 pub(crate) const DEMO: Binary = Binary { package: "dmvpn-tests", name: "demo" };
 
@@ -52,13 +54,23 @@ pub(crate) fn build<const N: usize>(binaries: [Binary; N], profile: Profile) -> 
 
 /// Where cargo puts what it builds; asked of cargo because the environment or a configuration file may move it.
 fn target_directory() -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
+    Ok(metadata()?.target_directory)
+}
+
+/// The directory of the project.
+pub(crate) fn workspace() -> Result<PathBuf> {
+    Ok(metadata()?.workspace_root)
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+    workspace_root: PathBuf,
+}
+
+fn metadata() -> Result<Metadata> {
     let json = process::output(process::cargo().args(["metadata", "--format-version=1", "--no-deps"]))?;
-    let metadata: Metadata = serde_json::from_str(&json).context("reading the output of `cargo metadata`")?;
-    Ok(metadata.target_directory)
+    serde_json::from_str(&json).context("reading the output of `cargo metadata`")
 }
 
 /// `cargo xtask build`.

@@ -2,6 +2,7 @@
 //!
 //! What it says about its own work goes to standard error; standard output carries results only.
 
+mod bench;
 mod build;
 mod demo;
 mod fuzz;
@@ -54,6 +55,12 @@ enum Verb {
     /// strangers. Prints progress on standard error, then figures; fails when an invariant was violated.
     Sim(sim::Arguments),
 
+    /// Measure the data path, TCP through the tunnel and the control plane, and write `docs/bench/` (needs root).
+    ///
+    /// Prints tables with medians and spread, or with `--json` one object; some minutes a part. Figures of a machine that
+    /// does something else meanwhile are not worth much.
+    Bench(bench::Arguments),
+
     /// Check and test everything: format, lints, licences, unit tests, kernel and lab tests (the last need root).
     ///
     /// Runs every step even when an earlier one failed, then prints one line a step. Fails when a step failed.
@@ -72,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Run { arguments } => run::command(&arguments),
         Verb::Demo(arguments) => demo::command(&arguments),
         Verb::Sim(arguments) => sim::command(&arguments),
+        Verb::Bench(arguments) => bench::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),
         Verb::Fuzz(arguments) => fuzz::command(&arguments),
     };

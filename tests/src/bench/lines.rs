@@ -7,9 +7,9 @@ use super::{
 };
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 400.0;
+const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 70.0;
-const TOP: f64 = 72.0;
+const TOP: f64 = 90.0;
 const RIGHT: f64 = 178.0;
 const BOTTOM: f64 = 58.0;
 /// Least distance between two names.
@@ -34,6 +34,8 @@ pub struct Lines {
     pub y_limits: Vec<(f64, String)>,
     /// Values of the horizontal axis to mark, and what to write there.
     pub x_limits: Vec<(f64, String)>,
+    /// Where the horizontal axis ends, when a few far points would make the rest unreadable.
+    pub x_end: Option<f64>,
 }
 
 /// A curve.
@@ -86,7 +88,8 @@ impl Lines {
         let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
         let points = || self.series.iter().flat_map(|series| &series.points);
         let limits = |limits: &[(f64, String)]| limits.iter().map(|limit| limit.0).collect::<Vec<_>>();
-        let xs = points().map(|point| point.x).chain(limits(&self.x_limits));
+        let end = self.x_end.unwrap_or(f64::INFINITY);
+        let xs = points().map(|point| point.x.min(end)).chain(limits(&self.x_limits));
         let ys = points().map(|point| point.y).chain(limits(&self.y_limits));
         let x_scale = Scale::of(self.x_spacing, xs, LEFT, right);
         let y_scale = Scale::of(Spacing::Linear, ys, bottom, TOP);
@@ -94,7 +97,7 @@ impl Lines {
         let mut svg = Svg::new(WIDTH, HEIGHT);
         svg.text("title", Anchor::Start, 16.0, 27.0, &self.title);
         svg.text("subtitle", Anchor::Start, 16.0, 47.0, &self.subtitle);
-        svg.text("axis-title", Anchor::Start, 16.0, TOP - 9.0, &self.y_axis);
+        svg.text("axis-title", Anchor::Start, 16.0, TOP - 13.0, &self.y_axis);
         svg.text("axis-title", Anchor::Middle, f64::midpoint(LEFT, right), HEIGHT - 16.0, &self.x_axis);
         for tick in y_scale.ticks() {
             let y = y_scale.place(tick);
@@ -112,10 +115,13 @@ impl Lines {
             svg.line("limit", (LEFT, y), (right, y));
             svg.text("limit-text", Anchor::Start, LEFT + 6.0, y - 5.0, text);
         }
+        // Each text a line lower than the last one, so that close ones do not cover each other.
+        let mut y = bottom - LABEL * as_f64(self.x_limits.len());
         for (value, text) in &self.x_limits {
             let x = x_scale.place(*value);
             svg.line("limit", (x, TOP), (x, bottom));
-            svg.text("limit-text", Anchor::Start, x + 5.0, TOP + 12.0, text);
+            svg.text("limit-text", Anchor::Start, x + 5.0, y, text);
+            y += LABEL;
         }
         for series in &self.series {
             series.draw(&mut svg, &x_scale, &y_scale);
@@ -147,7 +153,7 @@ impl Series {
     fn draw(&self, svg: &mut Svg, x_scale: &Scale, y_scale: &Scale) {
         let colour = self.colour % COLOURS;
         let places: Vec<(f64, f64)> =
-            self.points.iter().map(|point| (x_scale.place(point.x), y_scale.place(point.y))).collect();
+            self.points.iter().map(|point| (x_scale.clipped(point.x), y_scale.place(point.y))).collect();
         svg.curve(&format!("curve s{colour}"), &places);
         for (point, (x, y)) in self.points.iter().zip(&places) {
             let Some((low, high)) = point.range else { continue };
@@ -171,6 +177,7 @@ mod tests {
             series,
             y_limits: vec![(45.0, "aim ≤ 45 ns".to_owned())],
             x_limits: Vec::new(),
+            x_end: None,
         }
         .draw()
     }
@@ -183,7 +190,8 @@ mod tests {
     #[test]
     fn shows_titles_names_and_the_limit() {
         let chart = chart(vec![flat("hit", 40.0), flat("miss", 250.0)]);
-        for text in ["Growth", "how it grows", ">peers<", ">ns<", ">hit<", ">miss<", "aim ≤ 45 ns", ">1,000<"] {
+        for text in ["Growth", "how it grows", ">peers<", ">ns<", ">hit<", ">miss<", "aim ≤ 45 ns", ">1,000<"]
+        {
             assert!(chart.contains(text), "no {text} in {chart}");
         }
         assert_eq!(chart.matches("<polyline").count(), 2);
@@ -206,8 +214,8 @@ mod tests {
         let sample = Sample::new(vec![3.0, 1.0, 2.0, 2.0]).unwrap();
         let series = Series::distribution("all", 0, &sample);
         let last = series.points.last().unwrap();
-        assert_eq!((last.x, last.y), (3.0, 100.0));
-        assert_eq!(series.points[0].y, 0.0);
+        let at = |x, y| Point { x, y, range: None };
+        assert_eq!((series.points[0], *last), (at(1.0, 0.0), at(3.0, 100.0)));
         assert!(series.points.windows(2).all(|pair| pair[0].x <= pair[1].x && pair[0].y <= pair[1].y));
     }
 }

@@ -1,10 +1,13 @@
 //! Benchmarks: `cargo xtask bench`.
 //!
-//! A part measures (see [`Part`]) and returns a [`Report`]; [`Pages`] writes that as Markdown with drawings ([`bars`],
+//! A part measures ([`measure`]) and returns a [`Report`]; [`Pages`] writes that as Markdown with drawings ([`bars`],
 //! [`lines`], both by [`svg`]) under `docs/bench/`. Everything is measured at least [`statistics::RUNS`] times, and what
 //! is compared is measured in turns.
 
 pub mod bars;
+pub mod control;
+pub mod datapath;
+pub mod hosts;
 pub mod lines;
 pub mod machine;
 pub mod pages;
@@ -12,8 +15,62 @@ pub mod report;
 pub mod scale;
 pub mod statistics;
 pub mod svg;
+pub mod tcp;
 pub mod thresholds;
 
 pub use pages::Pages;
 pub use report::{Part, Report};
 pub use thresholds::Thresholds;
+
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+
+/// How much to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Enough for figures to be quoted: some minutes a part.
+    Full,
+    /// Just enough to see that everything works.
+    Smoke,
+}
+
+/// Measures one part.
+pub fn measure(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Report> {
+    match part {
+        Part::Tcp => tcp::measure(
+            match extent {
+                Extent::Full => tcp::Plan::FULL,
+                Extent::Smoke => tcp::Plan::SMOKE,
+            },
+            thresholds,
+        ),
+        Part::Control => control::measure(
+            match extent {
+                Extent::Full => control::Plan::FULL,
+                Extent::Smoke => control::Plan::SMOKE,
+            },
+            thresholds,
+        ),
+        Part::Datapath => datapath::measure(
+            &match extent {
+                Extent::Full => datapath::Plan::full(),
+                Extent::Smoke => datapath::Plan::smoke(),
+            },
+            thresholds,
+        ),
+    }
+}
+
+/// Keeps the calling thread on one processor, by number as far as there are as many: what moves around is another
+/// measurement.
+fn pin(processor: usize) -> Result<()> {
+    let processors = thread::available_parallelism().context("counting processors")?.get();
+    let mut set = CpuSet::new();
+    set.set(processor % processors).context("naming a processor")?;
+    sched_setaffinity(Pid::from_raw(0), &set).context("staying on one processor")
+}

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
 };
@@ -47,10 +48,7 @@ impl Pages {
         }
         self.write_file(&format!("{}.md", report.part.name()), &report.page(thresholds))?;
         let mut runs = self.read_runs()?;
-        runs.insert(
-            report.part,
-            Run { machine: report.machine.clone(), figures: report.figures.clone() },
-        );
+        runs.insert(report.part, Run { machine: report.machine.clone(), figures: report.figures.clone() });
         let json = serde_json::to_string_pretty(&runs).context("writing figures as JSON")?;
         self.write_file(FIGURES, &(json + "\n"))?;
         self.write_file(OVERVIEW, &overview(&runs, thresholds))
@@ -81,7 +79,8 @@ fn overview(runs: &Runs, thresholds: &Thresholds) -> String {
     for (part, run) in runs {
         let table = Table::of_figures(&run.figures, thresholds);
         let (title, name) = (part.title(), part.name());
-        page.push_str(&format!("\n## [{title}]({name}.md)\n\n{table}\n{}.\n", run.machine.describe()));
+        // Writing to a string does not fail.
+        let _ = write!(page, "\n## [{title}]({name}.md)\n\n{table}\n{}.\n", run.machine.describe());
     }
     page
 }

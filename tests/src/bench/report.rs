@@ -122,10 +122,7 @@ impl Table {
     }
 
     /// The table of figures.
-    pub fn of_figures<'a>(
-        figures: impl IntoIterator<Item = &'a Figure>,
-        thresholds: &Thresholds,
-    ) -> Self {
+    pub fn of_figures<'a>(figures: impl IntoIterator<Item = &'a Figure>, thresholds: &Thresholds) -> Self {
         let header = ["figure", "measured", "range of the runs", "runs", "aim", "reached", "key"];
         let mut table = Self::new(header);
         table.rows.extend(figures.into_iter().map(|figure| figure.cells(thresholds)));
@@ -300,7 +297,8 @@ mod tests {
     #[test]
     fn the_page_has_every_part_of_the_report() {
         let page = report(40.0).page(&Thresholds::default());
-        for text in ["# TCP", "**40** ns", "39 – 41", "## A section", "![a plot](plot.svg)", "- carefully"] {
+        for text in ["# TCP", "**40** ns", "39 – 41", "## A section", "![a plot](plot.svg)", "- carefully"]
+        {
             assert!(page.contains(text), "no {text} in {page}");
         }
     }

@@ -28,7 +28,9 @@ impl Scale {
             high = high.max(value);
         }
         let (from, to) = match spacing {
-            _ if !high.is_finite() || high <= 0.0 => (if spacing == Spacing::Linear { 0.0 } else { 1.0 }, 10.0),
+            _ if !high.is_finite() || high <= 0.0 => {
+                (if spacing == Spacing::Linear { 0.0 } else { 1.0 }, 10.0)
+            }
             Spacing::Linear => {
                 let step = step(high);
                 (0.0, (high / step).ceil() * step)
@@ -50,6 +52,11 @@ impl Scale {
             }
         };
         self.start + (self.end - self.start) * share
+    }
+
+    /// The pixel of `value`, or the end of the axis when it is beyond.
+    pub fn clipped(&self, value: f64) -> f64 {
+        self.place(value.min(self.to))
     }
 
     /// Values to write at the axis: round ones, at most about eight.
@@ -74,7 +81,11 @@ impl Scale {
 /// A round distance between ticks that gives four to eight of them up to `high`.
 fn step(high: f64) -> f64 {
     let magnitude = 10_f64.powf((high / 4.0).log10().floor());
-    [5.0, 2.0, 1.0].into_iter().map(|digit| digit * magnitude).find(|step| high / step >= 3.9).unwrap_or(magnitude)
+    [5.0, 2.0, 1.0]
+        .into_iter()
+        .map(|digit| digit * magnitude)
+        .find(|step| high / step >= 3.9)
+        .unwrap_or(magnitude)
 }
 
 /// A value as it is written: three digits that mean something, thousands set apart.

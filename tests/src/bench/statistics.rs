@@ -127,25 +127,29 @@ mod tests {
         Sample::new(results.to_vec()).unwrap()
     }
 
+    fn is(value: f64, expected: f64) -> bool {
+        (value - expected).abs() < 1e-9
+    }
+
     #[test]
     fn the_median_is_the_middle_result_whatever_the_order() {
-        assert_eq!(sample(&[9.0, 1.0, 5.0]).median(), 5.0);
-        assert_eq!(sample(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
-        assert_eq!(sample(&[7.0]).median(), 7.0);
+        assert!(is(sample(&[9.0, 1.0, 5.0]).median(), 5.0));
+        assert!(is(sample(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5));
+        assert!(is(sample(&[7.0]).median(), 7.0));
     }
 
     #[test]
     fn one_disturbed_run_does_not_move_the_median() {
-        assert_eq!(sample(&[10.0, 11.0, 10.0, 900.0, 10.0, 11.0, 10.0]).median(), 10.0);
+        assert!(is(sample(&[10.0, 11.0, 10.0, 900.0, 10.0, 11.0, 10.0]).median(), 10.0));
     }
 
     #[test]
     fn quantiles_interpolate_and_end_at_the_extremes() {
         let sample = sample(&[0.0, 10.0, 20.0, 30.0, 40.0]);
-        assert_eq!((sample.min(), sample.max()), (0.0, 40.0));
-        assert_eq!(sample.quantile(0.25), 10.0);
-        assert!((sample.quantile(0.99) - 39.6).abs() < 1e-9);
-        assert_eq!(sample.quantile(7.0), 40.0);
+        assert!(is(sample.min(), 0.0) && is(sample.max(), 40.0));
+        assert!(is(sample.quantile(0.25), 10.0));
+        assert!(is(sample.quantile(0.99), 39.6));
+        assert!(is(sample.quantile(7.0), 40.0));
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! What a forwarder does live: frames of thousands of flows over a wire, through a program that the driver runs, and back.
+//!
+//! ```text
+//!  generator --(bench_generate, redirect)--> underlay0: the program under test --(XDP_TX, or the stack)--> generator:
+//!                                                                                            bench_sink counts and drops
+//! ```
+//!
+//! Generator, forwarder and sink share one processor, so a time is that of all three; what differs is the forwarder.
+
+use std::{
+    os::fd::{BorrowedFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::kernel::{Kernel, Program};
+use crate::{bench::statistics::counter_as_f64, bpf};
+
+/// Longest wait for frames that are still on their way.
+const STRAGGLERS: Duration = Duration::from_millis(500);
+
+/// The wire with a program at both ends.
+pub(super) struct Wire {
+    forwarder: OwnedFd,
+    _sink: OwnedFd,
+    generator: u32,
+}
+
+/// What a run showed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Frames a second that came back.
+    pub(super) rate: f64,
+    /// Frames that did not.
+    pub(super) lost: u64,
+}
+
+impl Wire {
+    /// Attaches the sink at one end and something that returns at the other.
+    pub(super) fn attach(kernel: &Kernel, generator: u32, underlay: u32) -> Result<Self> {
+        let sink = bpf::attach_xdp(kernel.program(Program::Sink)?, generator).context("at the generator")?;
+        let forwarder =
+            bpf::attach_xdp(kernel.program(Program::Return)?, underlay).context("at the underlay")?;
+        Ok(Self { forwarder, _sink: sink, generator })
+    }
+
+    /// Sends `frames` frames by way of `program`.
+    pub(super) fn run(&self, kernel: &Kernel, program: BorrowedFd<'_>, frames: u32) -> Result<Run> {
+        bpf::exchange(&self.forwarder, program)?;
+        let before = kernel.sunk()?;
+        let start = Instant::now();
+        bpf::send_live(kernel.program(Program::Generate)?, &kernel.packet, self.generator, frames)?;
+        let expected = u64::from(frames);
+        let mut seen = kernel.sunk()? - before;
+        let mut changed = Instant::now();
+        while seen < expected && changed.elapsed() < STRAGGLERS {
+            thread::yield_now();
+            let now = kernel.sunk()? - before;
+            if now != seen {
+                (seen, changed) = (now, Instant::now());
+            }
+        }
+        Ok(Run {
+            rate: counter_as_f64(seen) / (changed - start).as_secs_f64(),
+            lost: expected.saturating_sub(seen),
+        })
+    }
+}

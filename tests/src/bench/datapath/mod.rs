@@ -1,0 +1,227 @@
+//! What a packet costs in the data path: in the programs alone ([`cost`]), on a live path ([`live`]), and how that grows
+//! with peers and flows.
+
+mod box_under_test;
+mod cost;
+mod flow;
+mod kernel;
+mod live;
+mod pages;
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result, ensure};
+use dmvpn_common::FastPath;
+
+use self::{
+    box_under_test::{Box, Site},
+    cost::{Effort, Feed, Subject, XDP_TX},
+    kernel::{Kernel, Program},
+    live::{Run, Wire},
+};
+use super::{
+    report::Report,
+    statistics::{Sample, counter_as_f64},
+    thresholds::Thresholds,
+};
+
+/// How much to measure.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Peers and prefixes of the main figures.
+    pub peers: u32,
+    /// Peers and prefixes for the growth.
+    pub sizes: Vec<u32>,
+    /// Flows of [`Plan::peers`] peers, for the growth.
+    pub flows: Vec<u32>,
+    /// Runs of the main figures.
+    pub runs: usize,
+    /// Packets of a run of a program.
+    pub packets: u32,
+    /// Frames of a live run; a tenth of it by the stack.
+    pub frames: u32,
+}
+
+impl Plan {
+    /// For figures to be quoted.
+    pub fn full() -> Self {
+        Self {
+            peers: 10_000,
+            sizes: vec![10, 1000, 10_000, 100_000],
+            flows: vec![1000, 10_000, 50_000, 200_000, 1_000_000],
+            runs: 11,
+            packets: 200_000,
+            frames: 300_000,
+        }
+    }
+
+    /// To see that it works.
+    pub fn smoke() -> Self {
+        Self { peers: 20, sizes: vec![10, 20], flows: vec![10, 50], runs: 2, packets: 2000, frames: 2000 }
+    }
+}
+
+/// Costs of a packet over the floor, in nanoseconds.
+struct Costs {
+    floor: Sample,
+    transit_hit: Sample,
+    transit_miss: Sample,
+}
+
+/// The same at one size, of transit only.
+struct Growth {
+    /// Peers and prefixes, or flows.
+    size: u32,
+    hit: Sample,
+    miss: Sample,
+}
+
+/// Ways of a live frame.
+struct Live {
+    label: &'static str,
+    /// Million frames a second.
+    rate: Sample,
+    /// Frames that did not come back, of all runs.
+    lost: u64,
+    /// Frames sent in all runs.
+    sent: u64,
+}
+
+/// Everything that was measured.
+struct Results {
+    costs: Costs,
+    live: Vec<Live>,
+    by_peers: Vec<Growth>,
+    by_flows: Vec<Growth>,
+}
+
+/// Places in [`Results::live`].
+const NOTHING: usize = 0;
+const TRANSIT: usize = 1;
+const FIB: usize = 2;
+const STACK: usize = 3;
+
+/// Measures.
+pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
+    let mut by_peers = Vec::new();
+    for size in plan.sizes.iter().filter(|size| **size != plan.peers) {
+        by_peers.push(in_a_box(*size, |device| at_size(device, plan))?);
+    }
+    let (costs, live, by_flows) = in_a_box(plan.peers, |device| {
+        let costs = measure_costs(device, plan).context("program cost")?;
+        let live = measure_live(device, plan).context("live path")?;
+        let flows = plan.flows.iter().map(|flows| with_flows(device, *flows, plan));
+        Ok((costs, live, flows.collect::<Result<Vec<_>>>()?))
+    })?;
+    by_peers.push(Growth {
+        size: plan.peers,
+        hit: costs.transit_hit.clone(),
+        miss: costs.transit_miss.clone(),
+    });
+    by_peers.sort_by_key(|growth| growth.size);
+    pages::report(plan, &Results { costs, live, by_peers, by_flows }, thresholds)
+}
+
+/// Makes a box with `peers` peers, and does `work` inside its namespace, on one processor.
+fn in_a_box<T: Send>(peers: u32, work: impl FnOnce(&mut Box) -> Result<T> + Send) -> Result<T> {
+    let site = Site::prepare()?;
+    site.namespace.run(|| {
+        super::pin(1)?;
+        let mut device = Box::open(&site, peers).with_context(|| format!("a box with {peers} peers"))?;
+        work(&mut device)
+    })
+}
+
+/// Transit with as many flows as there are peers.
+fn at_size(device: &Box, plan: &Plan) -> Result<Growth> {
+    let packets = device.transit();
+    let effort = Effort { runs: plan.runs.min(super::statistics::RUNS), packets: plan.packets };
+    let (hit, miss) = transit(device, &packets, effort)?;
+    Ok(Growth { size: device.peers, hit, miss })
+}
+
+/// Transit with `flows` flows between the peers of a box.
+fn with_flows(device: &Box, flows: u32, plan: &Plan) -> Result<Growth> {
+    let packets = device.pairs(flows);
+    let effort = Effort { runs: plan.runs.min(super::statistics::RUNS), packets: plan.packets };
+    let (hit, miss) = transit(device, &packets, effort)?;
+    Ok(Growth { size: flows, hit, miss })
+}
+
+/// Costs of transit over the floor, with and without cached routes.
+fn transit(device: &Box, packets: &[Vec<u8>], effort: Effort) -> Result<(Sample, Sample)> {
+    let underlay = device.ways.underlay;
+    let mut kernel = Kernel::load(packets, device.ways, &device.pins())?;
+    let _wire = Wire::attach(&kernel, device.ways.generator, underlay)?;
+    let program = device.underlay_program()?;
+    let subject = |feed| Subject { feed, program: &program, verdict: XDP_TX };
+    let subjects = [subject(Feed::Cached), subject(Feed::New)];
+    let costs = cost::over_floor(&mut kernel, underlay, &subjects, effort)?;
+    let [hit, miss] = <[Sample; 2]>::try_from(costs).ok().context("two subjects, two costs")?;
+    Ok((hit, miss))
+}
+
+fn measure_costs(device: &Box, plan: &Plan) -> Result<Costs> {
+    let effort = Effort { runs: plan.runs, packets: plan.packets };
+    let packets = device.transit();
+    let mut kernel = Kernel::load(&packets, device.ways, &device.pins())?;
+    let wire = Wire::attach(&kernel, device.ways.generator, device.ways.underlay)?;
+    cost::check_transit(&mut kernel, device.ways.underlay, &device.underlay_program()?)?;
+    let floor = cost::floor(&mut kernel, device.ways.underlay, effort)?;
+    drop(wire);
+    let (transit_hit, transit_miss) = transit(device, &packets, effort)?;
+    Ok(Costs { floor, transit_hit, transit_miss })
+}
+
+fn measure_live(device: &mut Box, plan: &Plan) -> Result<Vec<Live>> {
+    let kernel = Kernel::load(&device.transit(), device.ways, &device.pins())?;
+    let wire = Wire::attach(&kernel, device.ways.generator, device.ways.underlay)?;
+    let underlay = device.underlay_program()?;
+    device.attach_tunnel_program()?;
+    let labels = [
+        "a program that only returns the frame",
+        "dmvpn, transit",
+        "two bpf_fib_lookup calls a frame",
+        "dmvpn, fast path off: the kernel's stack",
+    ];
+    let mut runs: [Vec<Run>; 4] = std::array::from_fn(|_| Vec::new());
+    let mut sent = [0_u64; 4];
+    let mut places = [NOTHING, TRANSIT, FIB, STACK];
+    // The first turn fills caches and tables, and does not count.
+    for counts in [false].into_iter().chain(std::iter::repeat_n(true, plan.runs)) {
+        for place in places {
+            let program = match place {
+                NOTHING => kernel.program(Program::Return)?,
+                FIB => kernel.program(Program::Fib)?,
+                _ => underlay.as_fd(),
+            };
+            device.set_fast_path(if place == STACK { FastPath::Off } else { FastPath::Full })?;
+            // Every change makes cached routes worthless; a real box is not changed all the time.
+            wire.run(&kernel, program, plan.frames / 4)?;
+            let frames = if place == STACK { plan.frames / 5 } else { plan.frames };
+            let run = wire.run(&kernel, program, frames)?;
+            ensure!(run.rate > 0.0, "{}: no frame came back", labels[place]);
+            if counts {
+                runs[place].push(run);
+                sent[place] += u64::from(frames);
+            }
+        }
+        places.rotate_left(1);
+    }
+    let live = labels.into_iter().zip(runs).zip(sent).map(|((label, runs), sent)| {
+        Ok(Live {
+            label,
+            rate: Sample::new(runs.iter().map(|run| run.rate / 1e6).collect())?,
+            lost: runs.iter().map(|run| run.lost).sum(),
+            sent,
+        })
+    });
+    live.collect()
+}
+
+impl Live {
+    /// Lost frames in a million.
+    fn loss(&self) -> f64 {
+        counter_as_f64(self.lost) * 1e6 / counter_as_f64(self.sent)
+    }
+}

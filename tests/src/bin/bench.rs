@@ -1,0 +1,64 @@
+//! The benchmarks' command line; `cargo xtask bench` builds and starts it.
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, ValueEnum as _};
+use dmvpn_tests::bench::{self, Extent, Pages, Part, Thresholds};
+
+/// Measures the data path, TCP through the tunnel, and the control plane. Needs root.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// Measure only these parts [default: all].
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Print the figures as one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+    /// Fail when a figure is beyond its limit in the thresholds.
+    #[arg(long)]
+    check: bool,
+    /// Where the pages are written and the thresholds are read.
+    #[arg(long, value_name = "DIRECTORY", default_value = "docs/bench")]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every figure is within its limits, or nobody asked.
+fn run(arguments: &Arguments) -> Result<bool> {
+    let thresholds = Thresholds::read(&arguments.output.join("thresholds.yaml"))?;
+    let pages = Pages::open(&arguments.output)?;
+    let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
+    let mut figures = BTreeMap::new();
+    let mut broken = Vec::new();
+    for part in parts {
+        eprintln!("==== {} ====", part.title());
+        let report = bench::measure(*part, Extent::Full, &thresholds)
+            .with_context(|| format!("measuring: {}", part.title()))?;
+        pages.write(&report, &thresholds)?;
+        if !arguments.json {
+            println!("{}", report.page(&thresholds));
+        }
+        broken.extend(report.broken(&thresholds));
+        figures.extend(report.figures.into_iter().map(|figure| (figure.key, figure.value)));
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&figures).context("writing the figures")?);
+    }
+    eprintln!("pages: {}", arguments.output.display());
+    for line in &broken {
+        eprintln!("{}: {line}", if arguments.check { "FAILED" } else { "note" });
+    }
+    Ok(broken.is_empty() || !arguments.check)
+}

@@ -1,5 +1,7 @@
 //! Interfaces that the data path has to know by their index.
 
+use crate::FastPath;
+
 /// What an interface is to the data path.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Interface {
     pub role: InterfaceRole,
     /// A tunnel interface: [`Tunnel::id`](crate::Tunnel::id).
     pub tunnel: u32,
+    /// A tunnel interface: what bypasses the kernel's stack.
+    pub fast_path: FastPath,
     /// A tunnel interface: first peer that gets copies of multicast packets, the others follow in `MULTICAST`; 0 for
     /// nobody.
     pub first_receiver: u32,
@@ -28,6 +32,10 @@ pub struct Interface {
     pub mss_ipv4: u16,
     /// As above, over IPv6.
     pub mss_ipv6: u16,
+    /// A LAN: its link-layer address. Frames for others are none of our business.
+    pub mac: [u8; 6],
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// Value of `MULTICAST`, found by peer index: a list of the peers that get copies, from [`Interface::first_receiver`]
@@ -40,7 +48,7 @@ pub struct MulticastReceiver {
     pub next: u32,
 }
 
-const _: () = assert!(size_of::<Interface>() == 16);
+const _: () = assert!(size_of::<Interface>() == 28);
 
 #[cfg(feature = "user")]
 #[expect(unsafe_code, reason = "aya reads and writes map values as plain bytes")]

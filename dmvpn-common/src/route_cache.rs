@@ -33,9 +33,11 @@ pub struct CachedWay {
     /// to be gone again, because a redirect is due.
     pub expires: u32,
     /// Packets that used it, [`CACHE_HITS`] at most: without an agent nobody raises the generation.
-    pub hits: u32,
+    pub hits: u16,
     /// What becomes of the packet.
     pub verdict: CachedVerdict,
+    /// Largest packet in bytes that may go this way.
+    pub mtu: u16,
     /// Largest TCP segment in bytes for connections on this way; 0: as they please.
     pub mss: u16,
     /// The peer it goes to.
@@ -50,7 +52,8 @@ pub struct CachedWay {
 
 /// Value of `ROUTE_CACHE`: an IPv4 packet that came in IPv4, or from a LAN. One cache line.
 ///
-/// From a LAN, [`outer_source`](Self::outer_source) is the interface's index and [`gre`](Self::gre) zero.
+/// From a LAN, [`outer_source`](Self::outer_source) is the interface's index, the next six bytes are the frame's
+/// destination, and the rest of [`gre`](Self::gre) is `0xffff`, which is no GRE protocol of ours.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CachedRoute {
@@ -91,7 +94,7 @@ pub struct CachedRoute6 {
 }
 
 /// How often a cached route is used before the routing tables are asked again.
-pub const CACHE_HITS: u32 = 1024;
+pub const CACHE_HITS: u16 = 1024;
 
 const _: () = assert!(size_of::<CachedWay>() == 40);
 const _: () = assert!(size_of::<CachedRoute>() == 64);

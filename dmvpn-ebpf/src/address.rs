@@ -12,6 +12,21 @@ pub fn address(bytes: [u8; 4]) -> Address {
     unsafe { core::mem::transmute::<[u32; 5], Address>(words) }
 }
 
+/// An address from its family and its bytes as words; an IPv4 address has one, the others are zero.
+#[inline(always)]
+pub fn from_words(family: Family, [a, b, c, d]: [u32; 4]) -> Address {
+    // SAFETY: the first word is a family, the others are any bytes.
+    unsafe { core::mem::transmute::<[u32; 5], Address>([family as u32, a, b, c, d]) }
+}
+
+/// The bytes of an address as words.
+#[inline(always)]
+pub fn words(address: &Address) -> [u32; 4] {
+    // SAFETY: five words, of which the last four are any bytes.
+    let [_, a, b, c, d] = unsafe { core::mem::transmute::<Address, [u32; 5]>(*address) };
+    [a, b, c, d]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 //! On the way in the whole TOS byte is copied outside ("normal mode"). On the way out the two fields are combined.
 
 /// The ECN field of a TOS byte or traffic class.
-const MASK: u8 = 0b11;
+pub const MASK: u8 = 0b11;
 const NOT_CAPABLE: u8 = 0b00;
 const ECT_1: u8 = 0b01;
 const ECT_0: u8 = 0b10;

@@ -8,7 +8,7 @@ use crate::{count, maps::EVENTS};
 /// Asks the agent for the link-layer address of `next_hop` on a tunnel interface.
 #[inline(always)]
 pub fn resolve(tunnel_ifindex: u32, next_hop: Address) {
-    raise(EventKind::Resolve, tunnel_ifindex, next_hop, |_| 0);
+    raise(EventKind::Resolve, tunnel_ifindex, &next_hop, |_| 0);
 }
 
 /// Tells the agent that a packet from the NBMA address `outer_source` went back into the NHRP network. `copy` copies
@@ -16,7 +16,7 @@ pub fn resolve(tunnel_ifindex: u32, next_hop: Address) {
 #[inline(always)]
 pub fn redirect(
     tunnel_ifindex: u32,
-    outer_source: Address,
+    outer_source: &Address,
     copy: impl FnOnce(*mut [u8; EVENT_HEAD_SIZE]) -> u32,
 ) {
     raise(EventKind::Redirect, tunnel_ifindex, outer_source, copy);
@@ -26,7 +26,7 @@ pub fn redirect(
 fn raise(
     kind: EventKind,
     tunnel_ifindex: u32,
-    address: Address,
+    address: &Address,
     copy: impl FnOnce(*mut [u8; EVENT_HEAD_SIZE]) -> u32,
 ) {
     let Some(mut entry) = EVENTS.reserve(0) else {
@@ -38,7 +38,7 @@ fn raise(
     unsafe {
         (&raw mut (*event).kind).write(kind);
         (&raw mut (*event).tunnel_ifindex).write(tunnel_ifindex);
-        (&raw mut (*event).address).write(address);
+        (&raw mut (*event).address).write(*address);
         (&raw mut (*event).head).write([0; EVENT_HEAD_SIZE]);
         let length = copy(&raw mut (*event).head);
         (&raw mut (*event).head_length).write(length);

@@ -88,7 +88,7 @@ impl Ipv4 {
 
 /// Neither "this network", loopback, link-local, multicast, reserved nor broadcast.
 #[inline(always)]
-const fn is_unicast([first, second, ..]: [u8; 4]) -> bool {
+pub const fn is_unicast([first, second, ..]: [u8; 4]) -> bool {
     first != 0 && first != 127 && first < 224 && !(first == 169 && second == 254)
 }
 

@@ -18,13 +18,24 @@ pub const LENGTH: u32 = 40;
 
 const SIZE: usize = LENGTH as usize;
 
-/// The header of an inner packet, found consistent.
+/// Next header: hop-by-hop options, which every router has to look at.
+const HOP_BY_HOP: u8 = 0;
+
+/// The header of an inner packet, read once and found consistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv6 {
     /// Traffic class: what TOS is to IPv4.
     pub traffic_class: u8,
     /// Length of header and payload.
     pub length: u32,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Protocol of what follows the header.
+    pub next_header: u8,
+    /// Source address, as it lies in memory.
+    pub source: [u32; 4],
+    /// Destination address, as it lies in memory.
+    pub destination: [u32; 4],
 }
 
 impl Ipv6 {
@@ -36,8 +47,59 @@ impl Ipv6 {
         if first >> 12 != 6 || length > room {
             return None;
         }
-        Some(Self { traffic_class: (first >> 4) as u8, length })
+        Some(Self {
+            traffic_class: (first >> 4) as u8,
+            length,
+            hop_limit: header.byte::<7>(),
+            next_header: header.byte::<6>(),
+            source: source(header),
+            destination: destination(header),
+        })
     }
+
+    /// Whether a router may forward the packet without a closer look: no options for routers, and both addresses
+    /// unicast addresses beyond the link.
+    #[inline(always)]
+    pub const fn is_simple_unicast(&self) -> bool {
+        self.next_header != HOP_BY_HOP && is_unicast(self.source) && is_unicast(self.destination)
+    }
+}
+
+/// The source address, as it lies in memory.
+#[inline(always)]
+pub fn source(header: &Block<'_, SIZE>) -> [u32; 4] {
+    [
+        header.copy_out::<u32, 8>(),
+        header.copy_out::<u32, 12>(),
+        header.copy_out::<u32, 16>(),
+        header.copy_out::<u32, 20>(),
+    ]
+}
+
+/// The destination address, as it lies in memory.
+#[inline(always)]
+pub fn destination(header: &Block<'_, SIZE>) -> [u32; 4] {
+    [
+        header.copy_out::<u32, 24>(),
+        header.copy_out::<u32, 28>(),
+        header.copy_out::<u32, 32>(),
+        header.copy_out::<u32, 36>(),
+    ]
+}
+
+/// Neither unspecified, loopback, link-local nor multicast (RFC 4291, 2.4). The whole of `::/96` is left out.
+#[inline(always)]
+pub const fn is_unicast([first, second, third, _]: [u32; 4]) -> bool {
+    let [high, low, ..] = first.to_ne_bytes();
+    let link_local = high == 0xfe && low & 0xc0 == 0x80;
+    (first | second | third) != 0 && high != 0xff && !link_local
+}
+
+/// Takes one from the hop limit, which is not zero.
+#[inline(always)]
+pub fn decrement_hop_limit(header: &mut Block<'_, SIZE>) {
+    let hop_limit = header.byte::<7>();
+    header.set_byte::<7>(hop_limit.wrapping_sub(1));
 }
 
 /// Changes the traffic class.
@@ -62,7 +124,16 @@ mod tests {
     #[test]
     fn reads_a_header() {
         let header = Ipv6::read(&packet().block(0).unwrap(), 48);
-        assert_eq!(header, Some(Ipv6 { traffic_class: 0xb8, length: 48 }));
+        let zero = [0; 4];
+        let expected = Ipv6 {
+            traffic_class: 0xb8,
+            length: 48,
+            hop_limit: 64,
+            next_header: 17,
+            source: zero,
+            destination: zero,
+        };
+        assert_eq!(header, Some(expected));
     }
 
     #[test]
@@ -78,5 +149,30 @@ mod tests {
         let packet = packet();
         set_traffic_class(&mut packet.block(0).unwrap(), 0x2f);
         assert_eq!(packet.0[..4], [0x62, 0xf5, 0x43, 0x21]);
+    }
+
+    #[test]
+    fn leaves_special_addresses_to_the_kernel() {
+        for (text, unicast) in [
+            ("2001:db8::1", true),
+            ("fd00::1", true),
+            ("fec0::1", true),
+            ("::", false),
+            ("::1", false),
+            ("fe80::1", false),
+            ("febf::1", false),
+            ("ff02::5", false),
+        ] {
+            let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let words = [0, 4, 8, 12].map(|at| u32::from_ne_bytes(octets[at..at + 4].try_into().unwrap()));
+            assert_eq!(is_unicast(words), unicast, "{text}");
+        }
+    }
+
+    #[test]
+    fn takes_one_hop() {
+        let packet = packet();
+        decrement_hop_limit(&mut packet.block(0).unwrap());
+        assert_eq!(packet.0[4..8], [0, 8, 17, 63]);
     }
 }

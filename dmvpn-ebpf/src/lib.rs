@@ -4,7 +4,7 @@
 //!
 //! | program | hook | attach to | decision |
 //! |---|---|---|---|
-//! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`receive`], [`transit`] |
+//! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`hit`], [`receive`] |
 //! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`] |
 //!
 //! Load-time settings (`EbpfLoader::override_global`), see [`settings`]:
@@ -13,9 +13,10 @@
 //! |---|---|---|
 //! | `NHRP_SOURCE_LIMIT` | `u32` | 200 packets a second; 0 is no limit |
 //! | `REDIRECT_INTERVAL_NS` | `u64` | 8,000,000,000 |
+//! | `ROUTE_CACHE_BITS` | `u32` | 16: two to the power of it are the slots of a CPU |
 //! | `AYA_LOG_LEVEL` | `u8` | aya's default is "all": **always set it**, to 0 unless logging is wanted |
 //!
-//! Maps: see [`maps`]. The loader sizes `PEERS`, `PEER_BY_NBMA`, `PEER_COUNTERS` and `UNDERLAY` with `map_max_entries`.
+//! Maps: see [`maps`]. The loader sizes those that grow with the number of peers, and the caches, with `map_max_entries`.
 //! There must be an entry in `LOCAL` for every local address in `TUNNELS`.
 //!
 //! A decision is one source for every hook: it works on a [`packet::Packet`], and [`xdp`] and [`skb`] say what that is.
@@ -32,15 +33,20 @@
 )]
 
 pub mod address;
+pub mod cache;
 pub mod checksum;
 pub mod clock;
 pub mod count;
 pub mod ecn;
 pub mod ethernet;
 pub mod event;
+pub mod forward;
 pub mod gre;
+pub mod hit;
+pub mod inner;
 pub mod ipv4;
 pub mod ipv6;
+pub mod link;
 pub mod maps;
 pub mod neighbour;
 pub mod nhrp_limit;
@@ -49,8 +55,9 @@ pub mod packet;
 pub mod receive;
 pub mod redirect;
 pub mod route;
+pub mod scratch;
 pub mod settings;
 pub mod skb;
-pub mod transit;
 pub mod tunnel;
+pub mod way;
 pub mod xdp;

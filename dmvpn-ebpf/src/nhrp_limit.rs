@@ -10,7 +10,7 @@ const WINDOW_NS: u64 = 1_000_000_000;
 
 /// Whether `source` may send one more packet now.
 #[inline(always)]
-pub fn admits(source: Address) -> bool {
+pub fn admits(source: &Address) -> bool {
     let limit = NHRP_SOURCE_LIMIT.load();
     if limit == 0 {
         return true;

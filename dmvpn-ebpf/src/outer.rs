@@ -3,21 +3,21 @@
 
 use core::mem::offset_of;
 
-use dmvpn_common::{HEADER_SIZE, Peer, Underlay};
+use dmvpn_common::{HEADER_SIZE, Peer};
 
 use crate::{
-    checksum, ethernet, gre, ipv4,
+    checksum, ethernet, gre, ipv4, ipv6,
     packet::{Block, Packet, Plain},
 };
 
 /// Outer IPv4 header and GRE header without options.
-pub const IPV4_GRE: u32 = ipv4::LENGTH + gre::LENGTH;
+const IPV4_GRE: u32 = ipv4::LENGTH + gre::LENGTH;
 /// Outer IPv4 header and GRE header with a key.
-pub const IPV4_GRE_KEYED: u32 = ipv4::LENGTH + gre::KEYED_LENGTH;
-
-const START: usize = ethernet::LENGTH as usize;
-const PLAIN: usize = START + IPV4_GRE as usize;
-const KEYED: usize = START + IPV4_GRE_KEYED as usize;
+const IPV4_GRE_KEYED: u32 = ipv4::LENGTH + gre::KEYED_LENGTH;
+/// Outer IPv6 header and GRE header without options.
+const IPV6_GRE: u32 = ipv6::LENGTH + gre::LENGTH;
+/// Outer IPv6 header and GRE header with a key.
+const IPV6_GRE_KEYED: u32 = ipv6::LENGTH + gre::KEYED_LENGTH;
 
 /// What differs from packet to packet.
 #[derive(Clone, Copy)]
@@ -34,60 +34,79 @@ pub struct Inner {
 
 /// Length of a peer's header.
 #[inline(always)]
-fn length(peer: &Peer) -> u32 {
+pub fn length(peer: &Peer) -> u32 {
     u32::from(peer.header_length)
 }
 
-/// Whether the header is one this module can finish: IPv4 and GRE, with or without key.
+/// `EtherType` of a peer's header.
 #[inline(always)]
-pub fn is_supported(peer: &Peer) -> bool {
-    length(peer) == IPV4_GRE || length(peer) == IPV4_GRE_KEYED
+pub fn ether_type(peer: &Peer) -> u16 {
+    if length(peer) <= IPV4_GRE_KEYED { ethernet::IPV4 } else { ethernet::IPV6 }
 }
 
-/// Finishes the header of `peer` in the room for it behind the Ethernet header. `false`: no such room.
+/// Finishes the header of `peer` in the room for it behind the link-layer header, which has `link` bytes. `false`: no
+/// such room, or no such header.
 #[inline(always)]
-pub fn write<P: Packet>(packet: &P, peer: &Peer, inner: Inner) -> bool {
-    if length(peer) == IPV4_GRE_KEYED {
-        let Some(mut block) = packet.block::<KEYED>(0) else { return false };
-        write_common(&mut block, peer, inner);
-        block.copy_in::<u32, PLAIN>(template::<u32, { IPV4_GRE as usize }>(peer));
-    } else {
-        let Some(mut block) = packet.block::<PLAIN>(0) else { return false };
-        write_common(&mut block, peer, inner);
+pub fn write<P: Packet>(packet: &P, link: u32, peer: &Peer, inner: Inner) -> bool {
+    let start = link as usize;
+    match length(peer) {
+        IPV4_GRE => {
+            let Some(mut block) = packet.block::<{ IPV4_GRE as usize }>(start) else { return false };
+            write_ipv4(&mut block, peer, inner);
+        }
+        IPV4_GRE_KEYED => {
+            let Some(mut block) = packet.block::<{ IPV4_GRE_KEYED as usize }>(start) else { return false };
+            write_ipv4(&mut block, peer, inner);
+            block.copy_in::<u32, 24>(template::<u32, 24>(peer));
+        }
+        IPV6_GRE => {
+            let Some(mut block) = packet.block::<{ IPV6_GRE as usize }>(start) else { return false };
+            write_ipv6(&mut block, peer, inner);
+        }
+        IPV6_GRE_KEYED => {
+            let Some(mut block) = packet.block::<{ IPV6_GRE_KEYED as usize }>(start) else { return false };
+            write_ipv6(&mut block, peer, inner);
+            block.copy_in::<u32, 44>(template::<u32, 44>(peer));
+        }
+        _ => return false,
     }
     true
 }
 
-/// Writes what a header has with and without key. Every access is at a fixed offset: a store of eight bytes each.
+/// Writes what a header over IPv4 has with and without key. Every access is at a fixed offset: a store of eight bytes
+/// each.
 #[inline(always)]
-fn write_common<const SIZE: usize>(block: &mut Block<'_, SIZE>, peer: &Peer, inner: Inner) {
+fn write_ipv4<const SIZE: usize>(block: &mut Block<'_, SIZE>, peer: &Peer, inner: Inner) {
     let total_length = (length(peer) + inner.length) as u16;
     let tos = peer.tos | inner.tos & peer.tos_mask;
     let df = inner.df & peer.df_mask;
-    block.copy_in::<u64, START>(template::<u64, 0>(peer));
-    block.copy_in::<u64, { START + 8 }>(template::<u64, 8>(peer));
-    block.copy_in::<u64, { START + 16 }>(template::<u64, 16>(peer));
-    block.set_byte::<{ START + 1 }>(tos);
-    block.set_half::<{ START + 2 }>(total_length);
+    block.copy_in::<u64, 0>(template::<u64, 0>(peer));
+    block.copy_in::<u64, 8>(template::<u64, 8>(peer));
+    block.copy_in::<u64, 16>(template::<u64, 16>(peer));
+    block.set_byte::<1>(tos);
+    block.set_half::<2>(total_length);
     if df != 0 {
-        block.set_byte::<{ START + 6 }>(df);
+        block.set_byte::<6>(df);
     }
     // Total length, TOS and a copied don't-fragment bit are not in the sum yet.
     let sum = u32::from(peer.header_sum) + u32::from(total_length) + u32::from(tos) + (u32::from(df) << 8);
-    block.set_half::<{ START + 10 }>(!checksum::fold(sum));
-    block.set_half::<{ START + 22 }>(inner.protocol);
+    block.set_half::<10>(!checksum::fold(sum));
+    block.set_half::<22>(inner.protocol);
 }
 
-/// Writes the Ethernet header that leads to the next hop. `false`: the packet is shorter than that.
+/// Writes what a header over IPv6 has with and without key. The flow label is zero, as in the template.
 #[inline(always)]
-pub fn write_ethernet<P: Packet>(packet: &P, next_hop: &Underlay) -> bool {
-    let Some(mut header) = ethernet::header(packet) else { return false };
-    // Destination and source lie in the map's value as they do in the frame.
-    header.copy_in::<u32, 0>(addresses::<0>(next_hop));
-    header.copy_in::<u32, 4>(addresses::<4>(next_hop));
-    header.copy_in::<u32, 8>(addresses::<8>(next_hop));
-    header.set_half::<12>(ethernet::IPV4);
-    true
+fn write_ipv6<const SIZE: usize>(block: &mut Block<'_, SIZE>, peer: &Peer, inner: Inner) {
+    let class = peer.tos | inner.tos & peer.tos_mask;
+    block.copy_in::<u64, 0>(template::<u64, 0>(peer));
+    block.copy_in::<u64, 8>(template::<u64, 8>(peer));
+    block.copy_in::<u64, 16>(template::<u64, 16>(peer));
+    block.copy_in::<u64, 24>(template::<u64, 24>(peer));
+    block.copy_in::<u64, 32>(template::<u64, 32>(peer));
+    block.copy_in::<u32, 40>(template::<u32, 40>(peer));
+    block.set_half::<0>(0x6000 | u16::from(class) << 4);
+    block.set_half::<4>((length(peer) - ipv6::LENGTH + inner.length) as u16);
+    block.set_half::<42>(inner.protocol);
 }
 
 /// What lies at `AT` in the prepared header.
@@ -102,23 +121,9 @@ fn template<T: Plain, const AT: usize>(peer: &Peer) -> T {
     unsafe { core::ptr::from_ref(peer).cast::<T>().byte_add(START + AT).read() }
 }
 
-/// The word at `AT` of the two link-layer addresses.
-#[inline(always)]
-fn addresses<const AT: usize>(next_hop: &Underlay) -> u32 {
-    const START: usize = offset_of!(Underlay, gateway_mac);
-    const {
-        assert!(offset_of!(Underlay, source_mac) == START + 6 && START + 12 <= size_of::<Underlay>());
-        assert!(
-            (START + AT).is_multiple_of(align_of::<u32>()) && align_of::<u32>() <= align_of::<Underlay>()
-        );
-    }
-    // SAFETY: inside the structure and aligned, as asserted; any bytes are a number.
-    unsafe { core::ptr::from_ref(next_hop).cast::<u32>().byte_add(START + AT).read() }
-}
-
 #[cfg(test)]
 mod tests {
-    use dmvpn_common::{Address, PeerState, UnderlayState};
+    use dmvpn_common::{Address, PeerState};
 
     use super::*;
     use crate::packet::TestPacket;
@@ -153,7 +158,12 @@ mod tests {
             let length = usize::from(peer.header_length);
             for (inner, tos) in [(20, 0), (84, 0xb8), (1472, 0x03), (65_507, 0xff)] {
                 let packet = TestPacket(vec![0xee; 14 + length + 2]);
-                assert!(write(&packet, &peer, Inner { length: inner, tos, df: 0, protocol: ethernet::IPV6 }));
+                assert!(write(
+                    &packet,
+                    14,
+                    &peer,
+                    Inner { length: inner, tos, df: 0, protocol: ethernet::IPV6 }
+                ));
                 let (header, rest) = packet.0[14..].split_at(length);
                 assert_eq!(packet.0[..14], [0xee; 14], "the Ethernet header is left alone");
                 assert_eq!(rest, [0xee; 2], "so is what follows");
@@ -171,22 +181,41 @@ mod tests {
     #[test]
     fn needs_room_for_the_header() {
         let inner = Inner { length: 0, tos: 0, df: 0, protocol: ethernet::IPV4 };
-        assert!(!write(&TestPacket(vec![0; 37]), &peer(false), inner));
-        assert!(!write(&TestPacket(vec![0; 41]), &peer(true), inner));
+        assert!(!write(&TestPacket(vec![0; 37]), 14, &peer(false), inner));
+        assert!(!write(&TestPacket(vec![0; 41]), 14, &peer(true), inner));
     }
 
     #[test]
-    fn writes_the_next_hops_addresses() {
-        let next_hop = Underlay {
-            state: UnderlayState::Valid,
-            ifindex: 3,
-            gateway: Address::v4([192, 0, 2, 254]),
-            gateway_mac: [2, 4, 6, 8, 10, 12],
-            source_mac: [1, 3, 5, 7, 9, 11],
-            ..Underlay::default()
-        };
-        let packet = TestPacket(vec![0xee; 15]);
-        assert!(write_ethernet(&packet, &next_hop));
-        assert_eq!(packet.0, [2, 4, 6, 8, 10, 12, 1, 3, 5, 7, 9, 11, 0x08, 0x00, 0xee]);
+    fn finishes_an_ipv6_header() {
+        for length in [44_usize, 48] {
+            let mut header = [0xaa; HEADER_SIZE];
+            header[..8].copy_from_slice(&[0x60, 0, 0, 0, 0, 0, 47, 64]);
+            header[40..48].copy_from_slice(&[if length == 48 { 0x20 } else { 0 }, 0, 0x08, 0, 1, 2, 3, 4]);
+            let peer = Peer { header_length: length as u8, tos: 0xb8, tos_mask: 3, header, ..Peer::FREE };
+            let packet = TestPacket(vec![0xee; 18 + length + 2]);
+            let inner = Inner { length: 100, tos: 0xff, df: 0x40, protocol: ethernet::IPV6 };
+            assert!(write(&packet, 18, &peer, inner));
+            let mut expected = peer.header;
+            // Version and traffic class; the payload is GRE and the inner packet.
+            expected[..2].copy_from_slice(&[0x6b, 0xb0]);
+            expected[5] = 100 + length as u8 - 40;
+            expected[42..44].copy_from_slice(&[0x86, 0xdd]);
+            assert_eq!(packet.0[18..18 + length], expected[..length]);
+            assert_eq!(packet.0[18 + length..], [0xee; 2]);
+        }
+    }
+
+    #[test]
+    fn copies_dont_fragment_where_the_peer_wants_it() {
+        for (mask, df, expected) in [(0, 0x40, 0), (0x40, 0, 0), (0x40, 0x40, 0x40)] {
+            let mut peer = peer(false);
+            peer.header[6] = 0;
+            peer.header_sum = checksum::fold(u32::from(peer.header_sum) + u32::from(!0x4000_u16));
+            peer.df_mask = mask;
+            let packet = TestPacket(vec![0; 38]);
+            assert!(write(&packet, 14, &peer, Inner { length: 20, tos: 0, df, protocol: ethernet::IPV4 }));
+            assert_eq!(packet.0[20], expected);
+            assert!(ipv4::checksum_is_right(&packet.block(14).unwrap()));
+        }
     }
 }

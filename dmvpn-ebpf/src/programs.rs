@@ -2,14 +2,14 @@
 #![expect(unsafe_code, reason = "a kernel helper")]
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, xdp_action},
+    bindings::{TC_ACT_SHOT, xdp_action, xdp_md},
     helpers::generated::bpf_redirect,
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
 use aya_log_ebpf::debug;
 use dmvpn_ebpf::{
-    count,
+    count, hit,
     packet::Packet as _,
     receive::{self, Verdict},
     skb::SkbPacket,
@@ -21,7 +21,24 @@ use dmvpn_ebpf::{
 #[xdp(frags)]
 fn dmvpn_underlay(context: XdpContext) -> u32 {
     let mut packet = XdpPacket(context);
-    match receive::receive(&mut packet) {
+    match hit::forward(&mut packet) {
+        Some(verdict) => carry_out(&packet, verdict),
+        None => underlay_long_way(packet.0.ctx),
+    }
+}
+
+/// The rest of [`dmvpn_underlay`]: a function of its own, so that the short way has registers and stack to itself.
+#[inline(never)]
+fn underlay_long_way(context: *mut xdp_md) -> u32 {
+    let mut packet = XdpPacket(XdpContext::new(context));
+    let verdict = receive::receive(&mut packet);
+    carry_out(&packet, verdict)
+}
+
+/// The action of XDP that a verdict stands for.
+#[inline(always)]
+fn carry_out(packet: &XdpPacket, verdict: Verdict) -> u32 {
+    match verdict {
         Verdict::Pass => xdp_action::XDP_PASS,
         Verdict::Drop(reason) => {
             count::dropped(reason, packet.length());

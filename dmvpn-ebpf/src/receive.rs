@@ -6,7 +6,9 @@
 //!        |
 //!        +-> wrong key, unknown peer, malformed ...  --> dropped, counted
 //!        |
-//!        +-> payload: IPv4 for another peer, simple  --> new outer header, to the underlay   (transit)
+//!        +-> payload for another peer, simple        --> new outer header, to the underlay   (transit)
+//!        |
+//!        +-> payload for an accelerated LAN, simple  --> to its neighbour there
 //!        |
 //!        +-> any other payload                       --> to the tunnel interface             (delivery)
 //! ```
@@ -16,19 +18,24 @@
 #![expect(unsafe_code, reason = "looking into a hash map: an entry may be replaced while it is read")]
 
 use dmvpn_common::{
-    DropReason, EVENT_HEAD_SIZE, GRE_PROTOCOL_NHRP, IPPROTO_GRE, Keyed, NbmaKey, PeerState, Tunnel,
-    TunnelFlags, TunnelKey,
+    Address, Control, DropReason, EVENT_HEAD_SIZE, Family, GRE_PROTOCOL_NHRP, IPPROTO_GRE, Keyed, NbmaKey,
+    PeerState, Tunnel, TunnelFlags, TunnelKey, Underlay,
 };
 
 use crate::{
-    address::address,
-    count, ecn, ethernet, gre,
+    address::{self, address},
+    cache::{self, Key4},
+    count, ecn, ethernet,
+    forward::{self, Load},
+    gre,
+    inner::{Inner, Reading},
     ipv4::{self, Ipv4},
     ipv6::{self, Ipv6},
-    maps, nhrp_limit,
+    link, maps, nhrp_limit,
     packet::Packet,
     route::RouteQuery,
-    transit,
+    scratch::{self, Scratch},
+    way::{self, Origin},
 };
 
 /// What receiving needs of a packet, beside its bytes.
@@ -36,9 +43,21 @@ pub trait UnderlayPacket: Packet {
     /// The program it goes through.
     const PATH: count::Path;
 
-    /// Replaces the first `old` bytes by `new` bytes, whose content is undefined. `false`: impossible, and nothing
-    /// changed.
-    fn replace_front(&mut self, old: u32, new: u32) -> bool;
+    /// Replaces the first `old` bytes by `link` bytes of link-layer header and `outer` bytes of outer header, whose
+    /// content is undefined. `false`: impossible, and nothing changed.
+    fn replace_front(&mut self, old: u32, link: u32, outer: u32) -> bool;
+
+    /// Length of the link-layer header that leads to `next_hop`.
+    fn link_length(next_hop: &Underlay) -> u32;
+
+    /// Writes that header. `false`: the packet is shorter than that.
+    fn write_link(&self, next_hop: &Underlay, ether_type: u16) -> bool;
+
+    /// Index of the interface that leads to `next_hop`.
+    fn interface_of(next_hop: &Underlay) -> u32;
+
+    /// How many packets it is on the wire: more than one when they were put together on the way here.
+    fn segments(&self) -> u32;
 
     /// Copies `length` bytes from `offset` on, at least one and [`EVENT_HEAD_SIZE`] at most, and returns how many.
     fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32;
@@ -58,87 +77,158 @@ pub enum Verdict {
     Transmit(u32),
 }
 
-/// A GRE packet of one of our tunnels, from a source that may send us data.
-pub struct Received {
-    /// The tunnel.
-    pub tunnel: &'static Tunnel,
-    /// Index of the peer that sent it; 0 for a stranger on a tunnel that accepts anyone.
-    pub peer: u32,
-    /// Outer source address.
-    pub source: [u8; 4],
-    /// TOS byte of the outer header.
-    pub outer_tos: u8,
+/// The outer headers of a frame.
+#[repr(C, align(8))]
+pub struct Outer {
+    /// The words of GRE that are part of a cached route's key.
+    words: u64,
+    /// Outer source.
+    pub source: Address,
+    /// Outer destination: our address, perhaps.
+    local: Address,
+    keyed: Keyed,
+    key: u32,
+    /// Where the outer packet ends.
+    end: u32,
     /// Where the inner packet begins.
-    pub offset: u32,
-    /// Bytes from there to the end of the outer packet.
-    pub room: u32,
+    offset: u32,
     /// GRE protocol type.
-    pub protocol: u16,
+    protocol: u16,
+    tos: u8,
 }
 
-// Offsets in a frame whose outer header has no options.
-const ETHER_TYPE: usize = 12;
-const OUTER: usize = ethernet::LENGTH as usize;
-const GRE: usize = OUTER + ipv4::LENGTH as usize;
-const GRE_KEY: usize = GRE + gre::LENGTH as usize;
+/// The way to the GRE header.
+struct Ip {
+    /// Where the GRE header begins.
+    gre: u32,
+    /// Where the outer packet ends.
+    end: u32,
+    tos: u8,
+}
 
 // A note on the shape of what follows. A pointer inside a `Result` or an enum shares its place with the numbers of the
 // other variants, and the verifier refuses the code that tells them apart. So pointers travel in `Option<&T>` and in
 // structures, and every function that can end the matter returns a verdict, which is made of numbers.
 
-/// Decides on a frame that came in by an underlay interface, and changes it accordingly.
+/// Decides on a frame that came in by an underlay interface, and changes it accordingly. [`crate::hit`] comes first.
 #[inline(always)]
 pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
-    // The kernel refuses what is too short to be GRE over IPv4.
-    let Some(headers) = packet.block::<GRE_KEY>(0) else { return Verdict::Pass };
-    if headers.half::<ETHER_TYPE>() != ethernet::IPV4 || headers.byte::<{ OUTER + 9 }>() != IPPROTO_GRE {
+    let Some(scratch) = scratch::scratch() else { return Verdict::Pass };
+    let outer = &mut scratch.outer;
+    let Some(ip) = read_ip(packet, outer) else { return Verdict::Pass };
+    let Some(header) = packet.block::<{ gre::LENGTH as usize }>(ip.gre as usize) else {
+        // The kernel refuses what is too short to be GRE.
         return Verdict::Pass;
-    }
-    // Options and fragments are for the kernel, which reassembles; the agent's raw socket takes it from there.
-    if headers.byte::<OUTER>() != ipv4::NO_OPTIONS || ipv4::is_fragment(headers.half::<{ OUTER + 6 }>()) {
-        return Verdict::Pass;
-    }
-    let local = headers.ipv4::<{ OUTER + 16 }>();
-    let source = headers.ipv4::<{ OUTER + 12 }>();
-    let outer_tos = headers.byte::<{ OUTER + 1 }>();
-    let protocol = headers.half::<{ GRE + 2 }>();
-    let end = ethernet::LENGTH + u32::from(headers.half::<{ OUTER + 2 }>());
-    let (keyed, key, offset) = match gre::Kind::of(headers.half::<GRE>()) {
-        gre::Kind::Plain => (Keyed::No, 0, GRE_KEY as u32),
-        gre::Kind::Keyed => match packet.block::<4>(GRE_KEY) {
-            Some(key) => (Keyed::Yes, key.word::<0>(), GRE_KEY as u32 + 4),
-            None => return if_ours(local, beyond_reach(packet, GRE_KEY as u32 + 4)),
-        },
-        gre::Kind::WithOptions => return Verdict::Pass,
-        gre::Kind::Invalid => return if_ours(local, Verdict::Drop(DropReason::GreVersion)),
     };
-    // SAFETY: the agent replaces tunnels whole; one that goes away may be used for one more packet.
-    let tunnel = unsafe { maps::TUNNELS.get(TunnelKey { local: address(local), keyed, key }) };
-    let Some(tunnel) = tunnel else { return if_ours(local, Verdict::Drop(DropReason::WrongKey)) };
+    outer.protocol = header.half::<2>();
+    outer.words = header.copy_out::<u32, 0>().into();
+    outer.keyed = Keyed::No;
+    outer.key = 0;
+    outer.offset = ip.gre + gre::LENGTH;
+    outer.end = ip.end;
+    outer.tos = ip.tos;
+    match gre::Kind::of(header.half::<0>()) {
+        gre::Kind::Plain => {}
+        gre::Kind::Keyed => {
+            let Some(header) = packet.block::<8>(ip.gre as usize) else {
+                let verdict = beyond_reach(packet, ip.gre + gre::KEYED_LENGTH);
+                return if_ours(&outer.local, verdict);
+            };
+            outer.words = header.copy_out::<u64, 0>();
+            outer.keyed = Keyed::Yes;
+            outer.key = header.word::<4>();
+            outer.offset = ip.gre + gre::KEYED_LENGTH;
+        }
+        gre::Kind::WithOptions => return Verdict::Pass,
+        gre::Kind::Invalid => return if_ours(&outer.local, Verdict::Drop(DropReason::GreVersion)),
+    }
+    match outer.protocol {
+        ethernet::IPV4 => receive_inner::<P, Ipv4>(packet, scratch),
+        ethernet::IPV6 => receive_inner::<P, Ipv6>(packet, scratch),
+        _ => receive_other(packet, scratch),
+    }
+}
 
-    if end < offset || !packet.has(end) {
+/// Reads the outer IP header; `None` for what is not GRE, or work for the kernel.
+#[inline(always)]
+fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Option<Ip> {
+    let (link, kind) = link::read(packet)?;
+    match kind {
+        ethernet::IPV4 => {
+            let header = packet.block::<{ ipv4::LENGTH as usize }>(link as usize)?;
+            // Options and fragments are for the kernel, which reassembles; the agent's raw socket takes it from there.
+            if header.byte::<0>() != ipv4::NO_OPTIONS
+                || header.byte::<9>() != IPPROTO_GRE
+                || ipv4::is_fragment(header.half::<6>())
+            {
+                return None;
+            }
+            outer.source = address(header.ipv4::<12>());
+            outer.local = address(header.ipv4::<16>());
+            Some(Ip {
+                gre: link + ipv4::LENGTH,
+                end: link + u32::from(header.half::<2>()),
+                tos: header.byte::<1>(),
+            })
+        }
+        ethernet::IPV6 => {
+            let header = packet.block::<{ ipv6::LENGTH as usize }>(link as usize)?;
+            let first = header.half::<0>();
+            // Extension headers are for the kernel.
+            if first >> 12 != 6 || header.byte::<6>() != IPPROTO_GRE {
+                return None;
+            }
+            outer.source = address::from_words(Family::Ipv6, ipv6::source(&header));
+            outer.local = address::from_words(Family::Ipv6, ipv6::destination(&header));
+            Some(Ip {
+                gre: link + ipv6::LENGTH,
+                end: link + ipv6::LENGTH + u32::from(header.half::<4>()),
+                tos: (first >> 4) as u8,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// The tunnel of a packet.
+#[inline(always)]
+fn tunnel_of(scratch: &mut Scratch) -> Option<&'static Tunnel> {
+    let Outer { local, keyed, key: gre_key, .. } = scratch.outer;
+    let key = &mut scratch.tunnel;
+    *key = TunnelKey { local, keyed, key: gre_key };
+    // SAFETY: the agent replaces tunnels whole; one that goes away may be used for one more packet.
+    unsafe { maps::TUNNELS.get(key) }
+}
+
+/// Whether the packet is as long as its outer header says, and that is long enough for GRE.
+#[inline(always)]
+fn is_whole<P: Packet>(packet: &P, outer: &Outer) -> bool {
+    outer.end >= outer.offset && packet.has(outer.end)
+}
+
+/// NHRP, or what a tunnel does not carry.
+#[inline(always)]
+fn receive_other<P: UnderlayPacket>(packet: &P, scratch: &mut Scratch) -> Verdict {
+    let Some(tunnel) = tunnel_of(scratch) else {
+        return if_ours(&scratch.outer.local, Verdict::Drop(DropReason::WrongKey));
+    };
+    if !is_whole(packet, &scratch.outer) {
         return Verdict::Drop(DropReason::Truncated);
     }
-    if protocol == GRE_PROTOCOL_NHRP {
-        let admitted = nhrp_limit::admits(address(source));
+    if scratch.outer.protocol == GRE_PROTOCOL_NHRP {
+        let admitted = nhrp_limit::admits(&scratch.outer.source);
         return if admitted { Verdict::Pass } else { Verdict::Drop(DropReason::NhrpRateLimit) };
     }
-    let peer = match peer_at(tunnel, source) {
-        Ok(peer) => peer,
-        Err(reason) => return Verdict::Drop(reason),
-    };
-    let received = Received { tunnel, peer, source, outer_tos, offset, room: end - offset, protocol };
-    match protocol {
-        ethernet::IPV4 => receive_ipv4(packet, &received),
-        ethernet::IPV6 => receive_ipv6(packet, &received),
-        _ => Verdict::Drop(DropReason::GreProtocol),
+    match peer_at(tunnel, scratch) {
+        Ok(_) => Verdict::Drop(DropReason::GreProtocol),
+        Err(reason) => Verdict::Drop(reason),
     }
 }
 
 /// `verdict` when `local`, the outer destination, is an address with a tunnel; else it is none of our business.
 #[inline(always)]
-fn if_ours(local: [u8; 4], verdict: Verdict) -> Verdict {
-    if maps::LOCAL.get_ptr(address(local)).is_some() { verdict } else { Verdict::Pass }
+fn if_ours(local: &Address, verdict: Verdict) -> Verdict {
+    if maps::LOCAL.get_ptr(local).is_some() { verdict } else { Verdict::Pass }
 }
 
 /// What to do when headers up to `length` are not within reach: the packet is too short, or so oddly divided among
@@ -148,13 +238,16 @@ fn beyond_reach<P: Packet>(packet: &P, length: u32) -> Verdict {
     if packet.has(length) { Verdict::Pass } else { Verdict::Drop(DropReason::Truncated) }
 }
 
-/// The index of the peer at `source` that may send data by `tunnel`.
+/// The index of the peer at the outer source that may send data by `tunnel`.
 #[inline(always)]
-fn peer_at(tunnel: &Tunnel, source: [u8; 4]) -> Result<u32, DropReason> {
-    let key = NbmaKey { tunnel: tunnel.id, discriminator: 0, nbma: address(source) };
+fn peer_at(tunnel: &Tunnel, scratch: &mut Scratch) -> Result<u32, DropReason> {
+    let source = scratch.outer.source;
+    let key = &mut scratch.nbma;
+    *key = NbmaKey { tunnel: tunnel.id, discriminator: 0, nbma: source };
     // SAFETY: the value is one word.
     let Some(found) = (unsafe { maps::PEER_BY_NBMA.get(key) }) else {
-        let anyone = tunnel.flags & TunnelFlags::ACCEPT_ANY != 0;
+        // Nobody has an address that is none, not even where anyone is welcome.
+        let anyone = tunnel.flags & TunnelFlags::ACCEPT_ANY != 0 && is_unicast(&source);
         return if anyone { Ok(0) } else { Err(DropReason::UnknownPeer) };
     };
     let index = found.peer;
@@ -166,63 +259,103 @@ fn peer_at(tunnel: &Tunnel, source: [u8; 4]) -> Result<u32, DropReason> {
     }
 }
 
-/// Sends an IPv4 payload on its way.
+/// Whether an address can be somebody's.
 #[inline(always)]
-fn receive_ipv4<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdict {
-    let offset = received.offset;
-    let Some(header) = packet.block(offset as usize) else {
-        return beyond_reach(packet, offset + ipv4::LENGTH);
-    };
-    let Some(inner) = Ipv4::read(&header, received.room) else {
-        return Verdict::Drop(DropReason::InnerMalformed);
-    };
-    let Some(tos) = ecn::decapsulate(inner.tos, received.outer_tos) else {
-        return Verdict::Drop(DropReason::Congestion);
-    };
-    count::received(P::PATH, received.peer, 1, u32::from(inner.length));
-    // A time to live that ends here is the kernel's: it answers with ICMP.
-    if inner.is_simple_unicast()
-        && inner.ttl > 1
-        && let Some(verdict) = transit::pass_on(packet, received, &inner, tos)
+fn is_unicast(address: &Address) -> bool {
+    let words @ [first, ..] = address::words(address);
+    match address.family {
+        Family::Ipv6 => ipv6::is_unicast(words),
+        _ => ipv4::is_unicast(first.to_ne_bytes()),
+    }
+}
+
+/// Sends a payload on its way: the way its like went, or the one the routing table says.
+#[inline(never)]
+fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scratch) -> Verdict {
+    // It is less than this. Handed over in memory, the verifier knows nothing of it, and refuses it as an offset.
+    let offset = scratch.outer.offset & 0x7f;
+    let room = scratch.outer.end.wrapping_sub(offset);
+    let Some(control) = cache::control() else { return Verdict::Pass };
+    // IPv4 in IPv4 was looked for already.
+    let looked_for = H::PROTOCOL == ethernet::IPV4 && scratch.outer.local.family == Family::Ipv4;
+    if !looked_for
+        && is_whole(packet, &scratch.outer)
+        && let Reading::Header(header) = H::read(packet, offset, room)
+        && header.is_forwardable()
+        && H::checksum_is_right(packet, offset)
+        && let Some(tos) = ecn::decapsulate(header.tos(), scratch.outer.tos)
     {
-        return verdict;
+        write_key6(control, scratch, &header);
+        if let Some(way) = scratch.key.find(control) {
+            let source = way.source_peer;
+            if let Some(verdict) = forward::send(packet, &Load { offset, header: &header, tos }, way) {
+                count::received(P::PATH, source, packet.segments(), header.length());
+                return verdict;
+            }
+        }
     }
-    if tos != inner.tos {
-        let Some(mut header) = packet.block(offset as usize) else {
-            return Verdict::Drop(DropReason::Truncated);
-        };
-        ipv4::set_tos(&mut header, tos);
-    }
-    deliver(packet, received)
-}
 
-/// Sends an IPv6 payload on its way.
-#[inline(always)]
-fn receive_ipv6<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdict {
-    let offset = received.offset;
-    let Some(mut header) = packet.block(offset as usize) else {
-        return beyond_reach(packet, offset + ipv6::LENGTH);
+    let Some(tunnel) = tunnel_of(scratch) else {
+        return if_ours(&scratch.outer.local, Verdict::Drop(DropReason::WrongKey));
     };
-    let Some(inner) = Ipv6::read(&header, received.room) else {
-        return Verdict::Drop(DropReason::InnerMalformed);
+    if !is_whole(packet, &scratch.outer) {
+        return Verdict::Drop(DropReason::Truncated);
+    }
+    let peer = match peer_at(tunnel, scratch) {
+        Ok(peer) => peer,
+        Err(reason) => return Verdict::Drop(reason),
     };
-    let Some(class) = ecn::decapsulate(inner.traffic_class, received.outer_tos) else {
+    let header = match H::read(packet, offset, room) {
+        Reading::Header(header) => header,
+        Reading::Malformed => return Verdict::Drop(DropReason::InnerMalformed),
+        Reading::OutOfReach => return beyond_reach(packet, offset + H::LENGTH),
+    };
+    let Some(tos) = ecn::decapsulate(header.tos(), scratch.outer.tos) else {
         return Verdict::Drop(DropReason::Congestion);
     };
-    count::received(P::PATH, received.peer, 1, inner.length);
-    if class != inner.traffic_class {
-        ipv6::set_traffic_class(&mut header, class);
+    count::received(P::PATH, peer, packet.segments(), header.length());
+    let load = Load { offset, header: &header, tos };
+    let lasting = match way::find(packet, control, &Origin { tunnel, peer, offset }, &header, scratch) {
+        Ok(lasting) => lasting,
+        Err(reason) => return Verdict::Drop(reason),
+    };
+    if lasting && cache::is_on(control) {
+        if looked_for {
+            key4(control, &scratch.outer, &header).remember(&scratch.way);
+        } else {
+            write_key6(control, scratch, &header);
+            scratch.key.remember(&scratch.way);
+        }
     }
-    deliver(packet, received)
+    match forward::send(packet, &load, &scratch.way) {
+        Some(verdict) => verdict,
+        None => forward::deliver(packet, &load, tunnel.far_ifindex, peer),
+    }
 }
 
-/// Hands the payload to the kernel as a frame that the tunnel interface receives.
+/// The key of a packet's route, for IPv4 in IPv4.
 #[inline(always)]
-fn deliver<P: UnderlayPacket>(packet: &mut P, received: &Received) -> Verdict {
-    if !packet.replace_front(received.offset, ethernet::LENGTH) {
-        return Verdict::Drop(DropReason::NoHeadroom);
+fn key4<H: Inner>(control: &Control, outer: &Outer, header: &H) -> Key4 {
+    let [outer_source, ..] = address::words(&outer.source);
+    let [local, ..] = address::words(&outer.local);
+    let [source, ..] = address::words(&header.source());
+    let [destination, ..] = address::words(&header.destination());
+    let inner = cache::pair(source, destination);
+    Key4::new(control, cache::pair(outer_source, local), outer.words, inner)
+}
+
+/// Writes the key of a packet's route, for anything else.
+#[inline(always)]
+fn write_key6<H: Inner>(control: &Control, scratch: &mut Scratch, header: &H) {
+    let (outer_source, local) = (address::words(&scratch.outer.source), address::words(&scratch.outer.local));
+    let (source, destination) = (address::words(&header.source()), address::words(&header.destination()));
+    let mut at = 0;
+    while at < 4 {
+        scratch.key.outer[at] = outer_source[at];
+        scratch.key.outer[at + 4] = local[at];
+        scratch.key.inner[at] = source[at] & control.source_mask;
+        scratch.key.inner[at + 4] = destination[at];
+        at += 1;
     }
-    let Some(mut header) = ethernet::header(packet) else { return Verdict::Drop(DropReason::Truncated) };
-    ethernet::write_for_tunnel(&mut header, received.peer, received.protocol);
-    Verdict::Transmit(received.tunnel.far_ifindex)
+    scratch.key.gre = scratch.outer.words;
 }

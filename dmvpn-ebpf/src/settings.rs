@@ -11,6 +11,6 @@ pub static NHRP_SOURCE_LIMIT: Global<u32> = Global::new(200);
 #[unsafe(no_mangle)]
 pub static REDIRECT_INTERVAL_NS: Global<u64> = Global::new(8_000_000_000);
 
-/// Slots of each CPU in `ROUTE_CACHE`, a power of two; `ROUTE_CACHE_IPV6` has a quarter of it.
+/// Slots of each CPU in `ROUTE_CACHE` as a power of two, 2 at least; `ROUTE_CACHE_IPV6` has a quarter of them.
 #[unsafe(no_mangle)]
-pub static ROUTE_CACHE_SLOTS: Global<u32> = Global::new(1 << 16);
+pub static ROUTE_CACHE_BITS: Global<u32> = Global::new(16);

@@ -5,8 +5,8 @@
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L4_GRE, BPF_F_ADJ_ROOM_FIXED_GSO,
-        bpf_adj_room_mode,
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
+        BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode,
     },
     helpers::generated::{bpf_redirect, bpf_redirect_neigh},
     programs::TcContext,
@@ -21,8 +21,7 @@ pub struct SkbPacket(pub TcContext);
 
 /// Tells the kernel what is added, so that it can segment a large packet later. The segment size stays: it was chosen
 /// for the tunnel interface's MTU, which leaves room for the outer header.
-const ENCAPSULATION: u64 =
-    (BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_GRE) as u64;
+const ENCAPSULATION: u32 = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
 
 impl Packet for SkbPacket {
     #[inline(always)]
@@ -66,9 +65,14 @@ impl TunnelPacket for SkbPacket {
     }
 
     #[inline(always)]
-    fn make_room(&mut self, length: u32) -> bool {
+    fn make_room(&mut self, length: u32, ether_type: u16) -> bool {
         let mode = bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
-        if self.0.adjust_room(length as i32, mode, ENCAPSULATION).is_ok() {
+        let family = if ether_type == ethernet::IPV4 {
+            BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
+        } else {
+            BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
+        };
+        if self.0.adjust_room(length as i32, mode, u64::from(ENCAPSULATION | family)).is_ok() {
             return true;
         }
         // The kernel keeps the offsets of one encapsulation only. A packet that is one already (VXLAN through the
@@ -77,14 +81,14 @@ impl TunnelPacket for SkbPacket {
         // SAFETY: as above.
         let (segment_size, protocol) = unsafe { ((*self.0.skb.skb).gso_size, (*self.0.skb.skb).protocol) };
         segment_size == 0
-            && protocol == u32::from(ethernet::IPV4.to_be())
+            && protocol == u32::from(ether_type.to_be())
             && self.0.adjust_room(length as i32, mode, 0).is_ok()
     }
 
     #[inline(always)]
     fn transmit(&self, next_hop: &Underlay) -> i32 {
         // SAFETY: takes numbers only.
-        unsafe { bpf_redirect(next_hop.ifindex, 0) as i32 }
+        unsafe { bpf_redirect(next_hop.route_ifindex, 0) as i32 }
     }
 
     #[inline(always)]

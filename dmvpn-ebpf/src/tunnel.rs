@@ -5,7 +5,7 @@ use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
     count::{self, Path},
-    ethernet, event, ipv4, maps,
+    ethernet, event, ipv4, link, maps,
     neighbour::{self, Question},
     outer,
     packet::Packet,
@@ -25,8 +25,9 @@ pub trait TunnelPacket: Packet {
     /// How many packets it is on the wire: more than one when segmentation is left to the device.
     fn segments(&self) -> u32;
 
-    /// Makes room for an outer IPv4 and GRE header of `length` bytes behind the Ethernet header. `false`: impossible.
-    fn make_room(&mut self, length: u32) -> bool;
+    /// Makes room for an outer IP (`ether_type` says which) and GRE header of `length` bytes behind the Ethernet header.
+    /// `false`: impossible.
+    fn make_room(&mut self, length: u32, ether_type: u16) -> bool;
 
     /// Hands the finished frame to the next hop's interface; the action that does it.
     fn transmit(&self, next_hop: &Underlay) -> i32;
@@ -77,14 +78,11 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     if next_hop.state == UnderlayState::Free {
         return Err(DropReason::NoUnderlayRoute);
     }
-    if !outer::is_supported(peer) {
-        return Err(DropReason::MapInconsistent);
-    }
 
     let length = packet.length() - ethernet::LENGTH;
     let segments = packet.segments();
-    if !packet.make_room(u32::from(peer.header_length))
-        || !outer::write(packet, peer, outer::Inner { length, tos, df, protocol })
+    if !packet.make_room(outer::length(peer), outer::ether_type(peer))
+        || !outer::write(packet, ethernet::LENGTH, peer, outer::Inner { length, tos, df, protocol })
     {
         return Err(DropReason::NoHeadroom);
     }
@@ -92,7 +90,7 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     if next_hop.state != UnderlayState::Valid {
         return Ok(packet.resolve(next_hop));
     }
-    if !outer::write_ethernet(packet, next_hop) {
+    if !link::write_untagged(packet, next_hop, outer::ether_type(peer)) {
         return Err(DropReason::NoHeadroom);
     }
     Ok(packet.transmit(next_hop))

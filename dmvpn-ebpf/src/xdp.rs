@@ -6,9 +6,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_fib_lookup, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::XdpContext,
 };
-use dmvpn_common::EVENT_HEAD_SIZE;
+use dmvpn_common::{EVENT_HEAD_SIZE, Underlay};
 
-use crate::{count::Path, packet::Packet, receive::UnderlayPacket, route::RouteQuery};
+use crate::{count::Path, link, packet::Packet, receive::UnderlayPacket, route::RouteQuery};
 
 /// A frame at the XDP hook.
 pub struct XdpPacket(pub XdpContext);
@@ -41,9 +41,30 @@ impl UnderlayPacket for XdpPacket {
     const PATH: Path = Path::Xdp;
 
     #[inline(always)]
-    fn replace_front(&mut self, old: u32, new: u32) -> bool {
+    fn replace_front(&mut self, old: u32, link: u32, outer: u32) -> bool {
+        let new = link + outer;
         // SAFETY: as above. Moving the start by nothing is a call saved.
         old == new || unsafe { bpf_xdp_adjust_head(self.0.ctx, old as i32 - new as i32) } == 0
+    }
+
+    #[inline(always)]
+    fn link_length(next_hop: &Underlay) -> u32 {
+        link::length(next_hop)
+    }
+
+    #[inline(always)]
+    fn write_link(&self, next_hop: &Underlay, ether_type: u16) -> bool {
+        link::write(self, next_hop, ether_type)
+    }
+
+    #[inline(always)]
+    fn interface_of(next_hop: &Underlay) -> u32 {
+        next_hop.ifindex
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        1
     }
 
     #[inline(always)]

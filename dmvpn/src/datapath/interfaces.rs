@@ -1,7 +1,7 @@
 //! What the data path has to know of interfaces: `INTERFACES`.
 
 use aya::maps::{HashMap, MapData, MapError};
-use dmvpn_common::{Interface, InterfaceRole, map_names};
+use dmvpn_common::{FastPath, Interface, InterfaceRole, map_names};
 
 use super::{ControlTable, DataPathError};
 
@@ -17,9 +17,9 @@ impl InterfaceTable {
     }
 
     /// Says that packets between the tunnels and this interface may bypass the kernel's stack
-    /// ([`FastPath::Full`](dmvpn_common::FastPath::Full)).
-    pub fn accelerate(&mut self, ifindex: u32) -> Result<(), DataPathError> {
-        self.write(ifindex, Interface { role: InterfaceRole::Lan, ..Interface::default() })
+    /// ([`FastPath::Full`]). `mac` is its link-layer address: call it again when that changes.
+    pub fn accelerate(&mut self, ifindex: u32, mac: [u8; 6]) -> Result<(), DataPathError> {
+        self.write(ifindex, Interface { role: InterfaceRole::Lan, mac, ..Interface::default() })
     }
 
     /// Forgets an interface; nothing happens when it is not known.
@@ -37,14 +37,19 @@ impl InterfaceTable {
     }
 
     /// Adds a tunnel's interface. One that is there already keeps what else is known of it.
-    pub(super) fn set_tunnel(&mut self, ifindex: u32, tunnel: u32) -> Result<(), DataPathError> {
+    pub(super) fn set_tunnel(
+        &mut self,
+        ifindex: u32,
+        tunnel: u32,
+        fast_path: FastPath,
+    ) -> Result<(), DataPathError> {
         let old = match self.map.get(&ifindex, 0) {
             Ok(old) => old,
             Err(MapError::KeyNotFound) => Interface::default(),
             Err(error) => return Err(DataPathError::map(map_names::INTERFACES, "read")(error)),
         };
         let kept = if old.tunnel == tunnel { old } else { Interface::default() };
-        self.write(ifindex, Interface { role: InterfaceRole::Tunnel, tunnel, ..kept })
+        self.write(ifindex, Interface { role: InterfaceRole::Tunnel, tunnel, fast_path, ..kept })
     }
 
     /// Says with whom a tunnel interface's list of receivers begins. No interface is no error: its list went with it.

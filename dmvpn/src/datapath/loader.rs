@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapError, RingBuf},
-    programs::{SchedClassifier, Xdp},
+    programs::{ProgramError, SchedClassifier, Xdp},
 };
 use dmvpn_common::{map_names, program_names};
 
@@ -26,7 +26,7 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_
 mod settings {
     pub(super) const NHRP_SOURCE_LIMIT: &str = "NHRP_SOURCE_LIMIT";
     pub(super) const REDIRECT_INTERVAL_NS: &str = "REDIRECT_INTERVAL_NS";
-    pub(super) const ROUTE_CACHE_SLOTS: &str = "ROUTE_CACHE_SLOTS";
+    pub(super) const ROUTE_CACHE_BITS: &str = "ROUTE_CACHE_BITS";
 }
 
 /// How to load.
@@ -52,9 +52,9 @@ impl Options {
     /// [`Self::route_cache`] when nobody knows better: enough for some ten thousand destinations in use at once.
     pub const DEFAULT_ROUTE_CACHE: u32 = 1 << 16;
 
-    /// Slots of each CPU: at least 4, so that a quarter of them is one, and 2^20 at most.
-    fn route_cache_slots(&self) -> u32 {
-        self.route_cache.clamp(4, 1 << 20).next_power_of_two()
+    /// Slots of each CPU as a power of two: at least 4, so that a quarter of them is one, and 2^20 at most.
+    fn route_cache_bits(&self) -> u32 {
+        self.route_cache.clamp(4, 1 << 20).next_power_of_two().ilog2()
     }
 }
 
@@ -195,7 +195,8 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     let log = options.log as u8;
     // 584 years fit.
     let redirect_interval = u64::try_from(options.redirect_interval.as_nanos()).unwrap_or(u64::MAX);
-    let cache_slots = options.route_cache_slots();
+    let cache_bits = options.route_cache_bits();
+    let cache_slots = 1_u32 << cache_bits;
     let cpus = u32::try_from(aya::util::nr_cpus().map_err(|(path, source)| DataPathError::File {
         operation: "read the number of CPUs from",
         path: path.into(),
@@ -207,7 +208,7 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
         .override_global(aya_log::LEVEL, &log, true)
         .override_global(settings::NHRP_SOURCE_LIMIT, &options.nhrp_source_limit, true)
         .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true)
-        .override_global(settings::ROUTE_CACHE_SLOTS, &cache_slots, true);
+        .override_global(settings::ROUTE_CACHE_BITS, &cache_bits, true);
     for name in map_names::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -218,13 +219,28 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     loader.map_max_entries(map_names::ROUTE_CACHE_IPV6, (cache_slots / 4).saturating_mul(cpus));
     let mut ebpf = loader.load(OBJECT).map_err(|error| DataPathError::Load(Box::new(error)))?;
     let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
-    program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?
-        .load()
-        .map_err(refused(program_names::XDP_UNDERLAY))?;
-    program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?
-        .load()
-        .map_err(refused(program_names::TC_TUNNEL))?;
+    let xdp = program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?;
+    patiently(|| xdp.load()).map_err(refused(program_names::XDP_UNDERLAY))?;
+    let tc = program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?;
+    patiently(|| tc.load()).map_err(refused(program_names::TC_TUNNEL))?;
     Ok(ebpf)
+}
+
+/// Loads a program. The kernel gives up verifying when a signal comes, whatever it is: then it is asked again.
+fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const ATTEMPTS: u32 = 10;
+    let mut result = load();
+    for _ in 1..ATTEMPTS {
+        match &result {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) =>
+            {
+                result = load();
+            }
+            _ => break,
+        }
+    }
+    result
 }
 
 /// A program of the object, as the type it has.

@@ -90,7 +90,7 @@ impl TunnelTable {
     /// Adds a tunnel or changes the one with the same id, whatever address and key that has now.
     pub fn set(&mut self, tunnel: &TunnelParameters) -> Result<(), DataPathError> {
         let key = tunnel.map_key();
-        self.interfaces.set_tunnel(tunnel.ifindex, tunnel.id)?;
+        self.interfaces.set_tunnel(tunnel.ifindex, tunnel.id, tunnel.fast_path)?;
         self.tunnels
             .insert(key, tunnel.map_value(), 0)
             .map_err(DataPathError::map(map_names::TUNNELS, "write"))?;

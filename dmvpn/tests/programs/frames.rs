@@ -1,6 +1,6 @@
 //! Frames, spelled out field by field and independently of the programs' own code.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Addresses that occur in most frames. `LOCAL` is the box under test, the others are its peers and strangers.
 pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -120,6 +120,62 @@ impl Gre {
         gre.extend(&self.payload);
         ethernet(self.to, self.from, ETHERTYPE_IPV4, &Ip { payload: gre, ..self.ip.clone() }.bytes())
     }
+}
+
+/// An IPv6 packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Ip6 {
+    pub(crate) class: u8,
+    pub(crate) next_header: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) source: Ipv6Addr,
+    pub(crate) destination: Ipv6Addr,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Ip6 {
+    /// A UDP packet between sites, `size` bytes long in all.
+    pub(crate) fn between(source: &str, destination: &str, size: usize) -> Self {
+        Self {
+            class: 0,
+            next_header: UDP,
+            hop_limit: 64,
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            payload: (0..=255).cycle().take(size - 40).collect(),
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let mut packet = vec![0x60 | self.class >> 4, self.class << 4, 0, 0];
+        packet.extend(short(self.payload.len()).to_be_bytes());
+        packet.extend([self.next_header, self.hop_limit]);
+        packet.extend(self.source.octets());
+        packet.extend(self.destination.octets());
+        packet.extend(&self.payload);
+        packet
+    }
+}
+
+/// A GRE packet in an IPv6 packet in a frame.
+pub(crate) fn gre6(
+    [to, from]: [[u8; 6]; 2],
+    outer: &Ip6,
+    key: Option<u32>,
+    protocol: u16,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut gre = if key.is_some() { vec![0x20, 0] } else { vec![0, 0] };
+    gre.extend(protocol.to_be_bytes());
+    gre.extend(key.map(u32::to_be_bytes).into_iter().flatten());
+    gre.extend(payload);
+    let outer = Ip6 { next_header: GRE, payload: gre, ..outer.clone() };
+    ethernet(to, from, ETHERTYPE_IPV6, &outer.bytes())
+}
+
+/// `frame` with an 802.1Q tag.
+pub(crate) fn tagged(vlan: u16, frame: &[u8]) -> Vec<u8> {
+    [&frame[..12], &[0x81, 0x00], &vlan.to_be_bytes(), &frame[12..]].concat()
 }
 
 /// An IPv6 packet of 64 bytes with the given traffic class.

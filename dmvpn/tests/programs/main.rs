@@ -3,10 +3,12 @@
 //! Most tests run a program with `BPF_PROG_TEST_RUN` in a network namespace of their own; `live` sends real traffic.
 //! They need root.
 
+mod cache;
 mod deliver;
 mod encapsulate;
 mod frames;
 mod hub;
+mod ipv6;
 mod live;
 mod namespace;
 mod nhrp;
@@ -16,3 +18,4 @@ mod refuse;
 mod resolve;
 mod size;
 mod transit;
+mod vlan;

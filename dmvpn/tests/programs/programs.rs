@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
+    programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
-    DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Keyed, LocalAddress, NbmaKey, Peer,
+    Control, DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Keyed, LocalAddress, NbmaKey, Peer,
     PeerCounters, PeerIndex, PeerState, Tunnel, TunnelKey, Underlay, UnderlayState, map_names, program_names,
 };
 
@@ -22,6 +22,9 @@ pub(crate) const TUNNEL_IFINDEX: u32 = 0x7000_0001;
 pub(crate) const FAR_IFINDEX: u32 = 0x7000_0002;
 /// The underlay interface, where a test has no real one. It is not where frames come in, so they are redirected.
 pub(crate) const WAN_IFINDEX: u32 = 0x7000_0003;
+
+/// Two to the power of it are the slots of a CPU in the route cache.
+const CACHE_BITS: u32 = 8;
 
 /// Actions of XDP.
 pub(crate) mod xdp {
@@ -70,10 +73,14 @@ impl Programs {
 
     pub(crate) fn load_with(settings: Settings) -> Self {
         let Settings { nhrp_source_limit, redirect_interval_ns, log_level } = settings;
+        let cpus = u32::try_from(aya::util::nr_cpus().unwrap()).unwrap();
         let mut ebpf = EbpfLoader::new()
             .override_global("NHRP_SOURCE_LIMIT", &nhrp_source_limit, true)
             .override_global("REDIRECT_INTERVAL_NS", &redirect_interval_ns, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .override_global("ROUTE_CACHE_BITS", &CACHE_BITS, true)
+            .map_max_entries(map_names::ROUTE_CACHE, cpus << CACHE_BITS)
+            .map_max_entries(map_names::ROUTE_CACHE_IPV6, cpus << CACHE_BITS >> 2)
             .map_max_entries(map_names::PEERS, 8)
             .map_max_entries(map_names::PEER_BY_NBMA, 8)
             .map_max_entries(map_names::PEER_COUNTERS, 8)
@@ -81,10 +88,10 @@ impl Programs {
             .load(OBJECT)
             .unwrap_or_else(|error| panic!("loading needs root: {error}"));
         let underlay: &mut Xdp = ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
-        underlay.load().unwrap();
+        load_patiently(|| underlay.load());
         let tunnel: &mut SchedClassifier =
             ebpf.program_mut(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
-        tunnel.load().unwrap();
+        load_patiently(|| tunnel.load());
         Self { ebpf }
     }
 
@@ -104,8 +111,8 @@ impl Programs {
         self.set_next_hop(1, next_hop());
     }
 
-    pub(crate) fn add_tunnel(&mut self, local: Ipv4Addr, key: Option<u32>, tunnel: Tunnel) {
-        let local = IpAddr::from(local).into();
+    pub(crate) fn add_tunnel(&mut self, local: impl Into<IpAddr>, key: Option<u32>, tunnel: Tunnel) {
+        let local = local.into().into();
         let keyed = if key.is_some() { Keyed::Yes } else { Keyed::No };
         self.insert(map_names::TUNNELS, TunnelKey { local, keyed, key: key.unwrap_or(0) }, tunnel);
         self.insert(map_names::LOCAL, local, LocalAddress { tunnels: 1 });
@@ -124,6 +131,11 @@ impl Programs {
 
     pub(crate) fn set_next_hop(&mut self, index: u32, next_hop: Underlay) {
         self.array::<Underlay>(map_names::UNDERLAY).set(index, next_hop, 0).unwrap();
+    }
+
+    /// Changes what the agent says about the box.
+    pub(crate) fn set_control(&mut self, control: Control) {
+        self.array::<Control>(map_names::CONTROL).set(0, control, 0).unwrap();
     }
 
     /// Runs the underlay program on a frame that comes in by `ifindex`, or by the loopback interface.
@@ -262,6 +274,16 @@ fn run(
     Outcome { action: result.return_value, frame: output }
 }
 
+/// The kernel gives up verifying when a signal comes, and many tests start processes that end.
+fn load_patiently(mut load: impl FnMut() -> Result<(), ProgramError>) {
+    let interrupted = |error: &ProgramError| matches!(error, ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EAGAIN));
+    let mut result = load();
+    while result.as_ref().is_err_and(interrupted) {
+        result = load();
+    }
+    result.unwrap();
+}
+
 /// An event as the agent reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -307,10 +329,16 @@ pub(crate) fn peer(tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
 }
 
 /// As `peer`, of a tunnel on another address.
-pub(crate) fn peer_of(local: Ipv4Addr, tunnel: &Tunnel, nbma: Ipv4Addr, key: Option<u32>) -> Peer {
+pub(crate) fn peer_of(
+    local: impl Into<IpAddr>,
+    tunnel: &Tunnel,
+    nbma: impl Into<IpAddr>,
+    key: Option<u32>,
+) -> Peer {
+    let nbma = nbma.into();
     let parameters = OuterParameters {
         local: local.into(),
-        remote: nbma.into(),
+        remote: nbma,
         key,
         ttl: 255,
         dont_fragment: DontFragment::Set,
@@ -330,7 +358,7 @@ pub(crate) fn peer_of(local: Ipv4Addr, tunnel: &Tunnel, nbma: Ipv4Addr, key: Opt
         tunnel: tunnel.id,
         tunnel_ifindex: tunnel.ifindex,
         network_id: tunnel.network_id,
-        nbma: IpAddr::from(nbma).into(),
+        nbma: nbma.into(),
         ..Peer::FREE
     }
 }

@@ -1,6 +1,8 @@
 //! What the programs cost: instructions in the kernel, work of the verifier, stack. The bounds are there to notice.
 
-use aya_obj::Object;
+use std::collections::BTreeSet;
+
+use aya_obj::{Object, generated::bpf_insn};
 use dmvpn_common::{map_names, program_names};
 
 use crate::programs::{OBJECT, Programs};
@@ -17,8 +19,8 @@ struct Bounds {
 }
 
 const BOUNDS: [Bounds; 2] = [
-    Bounds { program: program_names::XDP_UNDERLAY, instructions: 1200, verified: 4000, stack: 320 },
-    Bounds { program: program_names::TC_TUNNEL, instructions: 700, verified: 1500, stack: 320 },
+    Bounds { program: program_names::XDP_UNDERLAY, instructions: 7500, verified: 40_000, stack: 480 },
+    Bounds { program: program_names::TC_TUNNEL, instructions: 1000, verified: 2500, stack: 320 },
 ];
 
 #[test]
@@ -43,30 +45,51 @@ fn stays_within_bounds() {
 fn holds_the_maps_the_agent_knows() {
     let programs = Programs::load();
     let mut names = programs.map_names();
-    // Settings and the log are no maps of ours.
-    names.retain(|name| name != ".rodata" && name != "AYA_LOGS");
+    // Settings, the log and the programs' own memory are no business of the agent.
+    names.retain(|name| name != ".rodata" && name != "AYA_LOGS" && name != "SCRATCH");
     names.sort_unstable();
     let mut expected = [&map_names::ALL[..], &map_names::CACHES].concat();
     expected.sort_unstable();
     assert_eq!(names, expected);
 }
 
-/// The deepest place below the frame pointer that a program reaches. All calls are inlined, so this is all of it.
+const FRAME_POINTER: u8 = 10;
+const CALL_OF_FUNCTION: (u8, u8) = (0x85, 1);
+
+/// The stack a program needs, as the kernel reckons: that of its functions, each rounded up to 32 bytes, along the
+/// deepest chain of calls.
 fn stack_depth(program: &str) -> i32 {
-    const FRAME_POINTER: u8 = 10;
-    const CALL_OF_FUNCTION: (u8, u8) = (0x85, 1);
+    let mut object = Object::parse(OBJECT).unwrap();
+    // Puts what a program calls behind it.
+    let sections = object.functions.keys().map(|(section, _)| *section).collect();
+    object.relocate_calls(&sections).unwrap();
+    let key = object.programs[program].function_key();
+    stack_from(&object.functions[&key].instructions, 0)
+}
+
+/// The stack of the function that begins at `start`, and of those it calls.
+fn stack_from(instructions: &[bpf_insn], start: usize) -> i32 {
+    const EXIT: u8 = 0x95;
     const MOVE: u8 = 0xbf;
     const ADD_CONSTANT: u8 = 0x07;
     // The lower three bits: load and store by register.
     let by_memory = |code: u8| matches!(code & 0x07, 0x01..=0x03);
+    let called = |place: usize| {
+        let call = &instructions[place];
+        let distance = isize::try_from(call.imm).unwrap() + 1;
+        ((call.code, call.src_reg()) == CALL_OF_FUNCTION).then(|| place.strict_add_signed(distance))
+    };
 
-    let object = Object::parse(OBJECT).unwrap();
-    let function = object.functions.values().find(|function| function.name == program).unwrap();
-    let mut lowest = 0;
-    let mut pointer = None;
-    for instruction in &function.instructions {
+    let starts: BTreeSet<_> = (0..instructions.len()).filter_map(called).collect();
+    let end = starts.range(start + 1..).next().copied().unwrap_or(instructions.len());
+    assert!(instructions[start..end].iter().any(|instruction| instruction.code == EXIT), "no function");
+    let (mut lowest, mut deepest_call, mut pointer) = (0, 0, None);
+    for place in start..end {
+        let instruction = &instructions[place];
         let (code, from, to) = (instruction.code, instruction.src_reg(), instruction.dst_reg());
-        assert_ne!((code, from), CALL_OF_FUNCTION, "{program} calls a function, whose stack is not counted");
+        if let Some(callee) = called(place) {
+            deepest_call = deepest_call.max(stack_from(instructions, callee));
+        }
         let base = if code & 0x07 == 0x01 { from } else { to };
         if by_memory(code) && base == FRAME_POINTER {
             lowest = lowest.min(i32::from(instruction.off));
@@ -77,5 +100,5 @@ fn stack_depth(program: &str) -> i32 {
         }
         pointer = (code == MOVE && from == FRAME_POINTER).then_some(to);
     }
-    -lowest
+    (31 - lowest) / 32 * 32 + deepest_call
 }

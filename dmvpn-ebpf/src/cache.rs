@@ -1,0 +1,199 @@
+//! The route cache's slots: how they are found, believed and filled. See [`dmvpn_common::CachedRoute`].
+//!
+//! A key has two places to be, side by side. A new one takes the first and moves what is there to the second, so that two
+//! destinations that are in use at once do not take turns in driving each other out.
+#![expect(unsafe_code, reason = "slots are read and written in place: this CPU's are nobody else's")]
+
+use core::mem::offset_of;
+
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use dmvpn_common::{CACHE_HITS, CachedRoute, CachedRoute6, CachedWay, Control, ControlFlags};
+
+use crate::{maps, settings::ROUTE_CACHE_BITS};
+
+/// The key of a slot for IPv4 in IPv4: the fields in front of the answer, as they lie in memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Key4 {
+    /// Outer source and destination.
+    pub outer: u64,
+    /// First word of GRE, and the key.
+    pub gre: u64,
+    /// Inner source, as far as it counts, and destination.
+    pub inner: u64,
+}
+
+/// The key of a slot for anything else.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+pub struct Key6 {
+    /// Outer source and destination.
+    pub outer: [u32; 8],
+    /// Inner source, as far as it counts, and destination.
+    pub inner: [u32; 8],
+    /// First word of GRE, and the key.
+    pub gre: u64,
+}
+
+const _: () = {
+    assert!(offset_of!(CachedRoute, outer_source) == 0 && offset_of!(CachedRoute, gre) == 8);
+    assert!(offset_of!(CachedRoute, source) == 16 && offset_of!(CachedRoute, way) == size_of::<Key4>());
+    assert!(offset_of!(CachedRoute6, outer_source) == 0 && offset_of!(CachedRoute6, source) == 32);
+    assert!(offset_of!(CachedRoute6, gre) == 64 && offset_of!(CachedRoute6, way) == 72);
+};
+
+/// An odd number without pattern: 2^64 divided by the golden ratio.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// What the agent says about the box.
+#[inline(always)]
+pub fn control() -> Option<&'static Control> {
+    maps::CONTROL.get(0)
+}
+
+impl Key4 {
+    /// A key from words of the packet. `inner` are source and destination.
+    #[inline(always)]
+    pub fn new(control: &Control, outer: u64, gre: u64, inner: u64) -> Self {
+        // The source comes first in memory.
+        let mask = pair(control.source_mask, u32::MAX);
+        Self { outer, gre, inner: inner & mask }
+    }
+
+    /// Where the key is, if it is anywhere.
+    #[inline(always)]
+    fn place(self) -> u32 {
+        // One half is the outer and the inner source, the other one the inner destination.
+        let mixed = (self.outer << 32) ^ self.inner.rotate_left(32);
+        place(mixed.wrapping_mul(MULTIPLIER), ROUTE_CACHE_BITS.load())
+    }
+
+    /// The answer for this key, if there is one that still holds; one more packet uses it.
+    #[inline(always)]
+    pub fn find(self, control: &Control) -> Option<&'static CachedWay> {
+        let place = self.place();
+        let first = maps::ROUTE_CACHE.get_ptr_mut(place)?;
+        if self.is_at(first) {
+            // SAFETY: inside the slot.
+            return use_way(unsafe { &raw mut (*first).way }, control);
+        }
+        let second = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1)?;
+        if self.is_at(second) {
+            // SAFETY: inside the slot.
+            return use_way(unsafe { &raw mut (*second).way }, control);
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn is_at(self, slot: *mut CachedRoute) -> bool {
+        // SAFETY: a slot is a value of the map, aligned to eight bytes, and begins with the three words of a key.
+        let key = unsafe { slot.cast::<Key4>().read() };
+        (key.outer ^ self.outer) | (key.gre ^ self.gre) | (key.inner ^ self.inner) == 0
+    }
+
+    /// Remembers the answer for this key.
+    #[inline(always)]
+    pub fn remember(self, way: &CachedWay) {
+        let place = self.place();
+        let Some(first) = maps::ROUTE_CACHE.get_ptr_mut(place) else { return };
+        let Some(second) = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1) else { return };
+        // SAFETY: as in `is_at`; both slots are this CPU's, and no other program runs on it now.
+        unsafe {
+            if !self.is_at(first) && (*first).way.generation == way.generation {
+                second.write(first.read());
+            }
+            first.cast::<Key4>().write(self);
+            (&raw mut (*first).way).write(*way);
+        }
+    }
+}
+
+impl Key6 {
+    /// Where the key is, if it is anywhere.
+    #[inline(always)]
+    fn place(&self) -> u32 {
+        let mut mixed = 0_u64;
+        let mut at = 0;
+        while at < 4 {
+            let (outer, inner) = (self.outer[at], self.inner[at]);
+            mixed =
+                (mixed.rotate_left(29) ^ pair(outer ^ inner, self.inner[at + 4])).wrapping_mul(MULTIPLIER);
+            at += 1;
+        }
+        place(mixed, ROUTE_CACHE_BITS.load().wrapping_sub(2))
+    }
+
+    /// The answer for this key, if there is one that still holds; one more packet uses it.
+    #[inline(always)]
+    pub fn find(&self, control: &Control) -> Option<&'static CachedWay> {
+        let slot = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place())?;
+        // SAFETY: a slot is a value of the map, aligned to eight bytes, and begins with the words of a key.
+        let (outer, inner, gre) = unsafe {
+            (
+                slot.cast::<[u32; 8]>().read(),
+                slot.cast::<[u32; 8]>().add(1).read(),
+                slot.cast::<u64>().add(8).read(),
+            )
+        };
+        let mut difference = (gre ^ self.gre) as u32 | ((gre ^ self.gre) >> 32) as u32;
+        let mut at = 0;
+        while at < 8 {
+            difference |= (outer[at] ^ self.outer[at]) | (inner[at] ^ self.inner[at]);
+            at += 1;
+        }
+        if difference != 0 {
+            return None;
+        }
+        // SAFETY: inside the slot.
+        use_way(unsafe { &raw mut (*slot).way }, control)
+    }
+
+    /// Remembers the answer for this key.
+    #[inline(always)]
+    pub fn remember(&self, way: &CachedWay) {
+        let Some(slot) = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place()) else { return };
+        // SAFETY: as in `find`; the slot is this CPU's, and no other program runs on it now.
+        unsafe {
+            slot.cast::<[u32; 8]>().write(self.outer);
+            slot.cast::<[u32; 8]>().add(1).write(self.inner);
+            slot.cast::<u64>().add(8).write(self.gre);
+            (&raw mut (*slot).way).write(*way);
+        }
+    }
+}
+
+/// Whether routes may be remembered at all.
+#[inline(always)]
+pub const fn is_on(control: &Control) -> bool {
+    control.flags & ControlFlags::NO_CACHE == 0
+}
+
+/// Counts a packet that goes this way; `None` when the answer does not hold any more.
+#[inline(always)]
+fn use_way(way: *mut CachedWay, control: &Control) -> Option<&'static CachedWay> {
+    // SAFETY: in a slot of this CPU, which the kernel keeps while the program runs.
+    let way = unsafe { &mut *way };
+    if way.generation != control.generation || control.seconds >= way.expires || way.hits >= CACHE_HITS {
+        return None;
+    }
+    way.hits += 1;
+    Some(way)
+}
+
+/// The place of a hash among the `1 << bits` slots of this CPU.
+#[inline(always)]
+fn place(hash: u64, bits: u32) -> u32 {
+    // SAFETY: takes nothing.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    (cpu << (bits & 31)) | (hash >> (64_u32.wrapping_sub(bits) & 63)) as u32
+}
+
+/// Two words as they would lie in memory.
+#[inline(always)]
+pub const fn pair(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        (second as u64) << 32 | first as u64
+    } else {
+        (first as u64) << 32 | second as u64
+    }
+}

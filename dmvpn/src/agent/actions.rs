@@ -104,12 +104,7 @@ impl Agent {
             debug!(tunnel = tunnel.name(), %to, "cannot send NHRP without the tunnel's source");
             return Ok(());
         }
-        let socket = &tunnel.socket;
-        let sent = match to {
-            IpAddr::V4(to) => socket.send(to, bytes),
-            IpAddr::V6(_) => Err(io::Error::from(io::ErrorKind::Unsupported)),
-        };
-        sent.map_err(|source| ActionError::Send { to, source })
+        tunnel.socket.send(to, bytes).map_err(|source| ActionError::Send { to, source })
     }
 
     async fn add_peer(&mut self, tunnel: TunnelId, nbma: IpAddr) -> Result<(), ActionError> {

@@ -15,6 +15,7 @@
 mod actions;
 mod adopt;
 mod environment;
+mod find_source;
 mod link_local;
 mod names;
 mod plan;

@@ -62,7 +62,7 @@ impl Names {
     }
 
     /// Servers of a tunnel whose own NBMA address is `own`, in the operator's order; none for a name without a known
-    /// address. An address is one server, however often it is named.
+    /// address of that IP version. An address is one server, however often it is named.
     pub(super) fn servers(&self, tunnel: &config::Tunnel, own: IpAddr) -> Vec<Nhs> {
         let mut servers: Vec<Nhs> = Vec::with_capacity(tunnel.nhs.len());
         for nhs in &tunnel.nhs {
@@ -85,7 +85,8 @@ impl Names {
                 let known = self.known.get(name).into_iter().flatten().copied();
                 // A protocol address is one server's: of several addresses, the lowest stays the one that is used.
                 let most = if nhs.address.fixed().is_some() { 1 } else { MOST_ADDRESSES };
-                known.filter(|&address| address != own).take(most).collect()
+                let same_version = |address: &IpAddr| address.is_ipv4() == own.is_ipv4();
+                known.filter(same_version).filter(|&address| address != own).take(most).collect()
             }
         }
     }
@@ -155,8 +156,8 @@ async fn keep_looking_up(name: String, interval: Duration, queue: mpsc::Sender<A
 /// Looks a name up once.
 async fn addresses(name: &str) -> Result<BTreeSet<IpAddr>, String> {
     let found = net::lookup_host((name, 0)).await.map_err(|error| error.to_string())?;
-    let addresses: BTreeSet<_> = found.map(|address| address.ip()).filter(IpAddr::is_ipv4).collect();
-    if addresses.is_empty() { Err("it has no IPv4 address".to_owned()) } else { Ok(addresses) }
+    let addresses: BTreeSet<_> = found.map(|address| address.ip()).collect();
+    if addresses.is_empty() { Err("it has no address".to_owned()) } else { Ok(addresses) }
 }
 
 impl Agent {
@@ -180,7 +181,7 @@ impl Agent {
     /// Tells the engine who the servers of a tunnel are now.
     pub(super) async fn update_servers(&mut self, id: TunnelId) {
         let Some(tunnel) = self.tunnels.get(id) else { return };
-        let servers = self.names.servers(&tunnel.plan.config, tunnel.plan.source.into());
+        let servers = self.names.servers(&tunnel.plan.config, tunnel.plan.source);
         self.input(Input::Servers { tunnel: id, servers: &servers }).await;
     }
 }
@@ -228,6 +229,18 @@ mod tests {
         assert_eq!(known.name_of(&tunnel, "203.0.113.2".parse().unwrap()), Some("hub.example.net"));
         assert_eq!(known.name_of(&tunnel, "203.0.113.9".parse().unwrap()), None);
         assert_eq!(known.without_address(&tunnel, OWN).count(), 0);
+    }
+
+    #[test]
+    fn addresses_of_the_other_ip_version_are_no_servers() {
+        let tunnel = tunnel("{address: dynamic, nbma: hub.example.net}");
+        let known = names(&[("hub.example.net", &["203.0.113.1", "2001:db8::1", "2001:db8::2"])]);
+        let servers = |own: &str| {
+            let found = known.servers(&tunnel, own.parse().unwrap());
+            found.into_iter().map(|nhs| nhs.nbma.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(servers("192.0.2.10"), ["203.0.113.1"]);
+        assert_eq!(servers("2001:db8::10"), ["2001:db8::1", "2001:db8::2"]);
     }
 
     #[test]

@@ -1,24 +1,31 @@
 //! What a tunnel needs from this box, found out before anything is made: so that a configuration that cannot work
 //! fails without leaving a trace.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-use anyhow::{Context, Error, Result, anyhow, bail};
-use ipnet::IpNet;
-
-use super::link_local;
-use crate::{
-    config::{Config, Source, Tunnel},
-    netlink::{
-        Netlink,
-        interfaces::{self, Interface},
-    },
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::{Duration, Instant},
 };
 
-/// Outer IPv4 header in bytes.
-const IPV4_HEADER: u32 = 20;
+use anyhow::{Context, Result, anyhow, bail};
+use ipnet::IpNet;
+use tokio::time::sleep;
+
+use super::{
+    find_source::{Found, find_source, missing},
+    link_local,
+};
+use crate::{
+    config::{Config, Tunnel},
+    netlink::{Netlink, interfaces::Interface},
+};
+
+/// Outer IP header in bytes: IPv4 and IPv6.
+const IP_HEADER: [u32; 2] = [20, 40];
 /// GRE header in bytes, without and with a key.
 const GRE_HEADER: [u32; 2] = [4, 8];
+
+/// Longest wait for a new IPv6 address to be usable. Linux takes one to two seconds to find out.
+const DUPLICATE_DETECTION: Duration = Duration::from_secs(5);
 
 /// A tunnel whose source is known.
 pub(super) struct Plan {
@@ -27,7 +34,7 @@ pub(super) struct Plan {
     /// Our link-local address in an IPv6 tunnel.
     pub(super) link_local: Option<Ipv6Addr>,
     /// Our NBMA address.
-    pub(super) source: Ipv4Addr,
+    pub(super) source: IpAddr,
     /// The interface that has it.
     pub(super) underlay: Interface,
     /// MTU of the tunnel interface in bytes.
@@ -55,21 +62,14 @@ pub(super) async fn plan(netlink: &Netlink, config: &Config) -> Result<Vec<Plan>
 
 /// `own` are the names of all tunnel interfaces.
 async fn plan_tunnel(netlink: &Netlink, config: &Tunnel, own: &[&str]) -> Result<Plan> {
-    if let Source::Address(IpAddr::V6(source)) = config.source {
-        bail!("the source {source} is an IPv6 address: only IPv4 underlays are supported so far");
-    }
-    let Some(Found { interface: underlay, address: source }) =
-        find_source(netlink, &config.source, None).await?
-    else {
-        return Err(missing(netlink, &config.source).await?);
-    };
+    let Found { interface: underlay, address: source, .. } = settled_source(netlink, config).await?;
     if own.contains(&underlay.name.as_str()) {
         bail!(
             "the source {source} is on the tunnel interface {}: expected an address of the underlay",
             underlay.name
         );
     }
-    let overhead = overhead(config.key);
+    let overhead = overhead(source, config.key);
     let mtu = config.mtu.map_or_else(|| underlay.mtu.saturating_sub(overhead), u32::from);
     let (version, smallest) = if config.address.addr().is_ipv4() { (4, 68) } else { (6, 1280) };
     if mtu < smallest {
@@ -87,76 +87,25 @@ async fn plan_tunnel(netlink: &Netlink, config: &Tunnel, own: &[&str]) -> Result
     Ok(Plan { config: config.clone(), link_local, source, underlay, mtu })
 }
 
-/// Bytes an outer header takes.
-pub(super) fn overhead(key: Option<u32>) -> u32 {
-    IPV4_HEADER + GRE_HEADER[usize::from(key.is_some())]
-}
-
-/// Where a tunnel source is.
-pub(super) struct Found {
-    /// The interface that has it.
-    pub(super) interface: Interface,
-    /// The address.
-    pub(super) address: Ipv4Addr,
-}
-
-/// Finds a tunnel source; `None` when this box has not got it. Of an interface it is the address `current` for as
-/// long as that is there, else the first one.
-pub(super) async fn find_source(
-    netlink: &Netlink,
-    source: &Source,
-    current: Option<Ipv4Addr>,
-) -> Result<Option<Found>> {
-    let found = match source {
-        Source::Address(address) => {
-            interfaces::address_owner(netlink, *address).await?.map(|interface| (interface, *address))
+/// The source of a tunnel, waiting a little for an address that is new to this box.
+async fn settled_source(netlink: &Netlink, config: &Tunnel) -> Result<Found> {
+    let deadline = Instant::now() + DUPLICATE_DETECTION;
+    loop {
+        let Some(found) = find_source(netlink, config, None).await? else {
+            return Err(missing(netlink, config).await?);
+        };
+        if !found.tentative {
+            return Ok(found);
         }
-        Source::Interface(name) => match interfaces::by_name(netlink, name).await? {
-            Some(interface) => {
-                let addresses = interfaces::addresses(netlink, Some(interface.index)).await?;
-                let addresses: Vec<_> = addresses.iter().map(|found| found.address.addr()).collect();
-                let current = current.map(IpAddr::V4).filter(|current| addresses.contains(current));
-                let first = addresses.into_iter().find(IpAddr::is_ipv4);
-                current.or(first).map(|address| (interface, address))
-            }
-            None => None,
-        },
-    };
-    Ok(found.and_then(|(interface, address)| match address {
-        IpAddr::V4(address) => Some(Found { interface, address }),
-        IpAddr::V6(_) => None,
-    }))
-}
-
-/// Why there is no such source, and what there is.
-async fn missing(netlink: &Netlink, source: &Source) -> Result<Error> {
-    Ok(match source {
-        Source::Address(address) => anyhow!(
-            "the source {address} is not an address of this box: it has {}",
-            existing(netlink, address.is_ipv4()).await?
-        ),
-        Source::Interface(name) if interfaces::by_name(netlink, name).await?.is_some() => {
-            anyhow!("the source interface {name} has no IPv4 address: give it one")
+        if Instant::now() > deadline {
+            let (address, interface) = (found.address, found.interface.name);
+            bail!("the source {address} of interface {interface} cannot be used: another node may have it");
         }
-        Source::Interface(name) => {
-            let names: Vec<_> =
-                interfaces::list(netlink).await?.into_iter().map(|found| found.name).collect();
-            anyhow!("the source interface {name} does not exist: there is {}", names.join(", "))
-        }
-    })
-}
-
-/// The addresses this box does have, for an error.
-async fn existing(netlink: &Netlink, ipv4: bool) -> Result<String> {
-    let mut found: Vec<_> = interfaces::addresses(netlink, None)
-        .await?
-        .into_iter()
-        .map(|found| found.address.addr())
-        .filter(|address| address.is_ipv4() == ipv4 && !address.is_loopback())
-        .collect();
-    found.sort_unstable();
-    if found.is_empty() {
-        return Ok("none of that family".to_owned());
+        sleep(Duration::from_millis(100)).await;
     }
-    Ok(found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// Bytes an outer header takes.
+pub(super) fn overhead(source: IpAddr, key: Option<u32>) -> u32 {
+    IP_HEADER[usize::from(source.is_ipv6())] + GRE_HEADER[usize::from(key.is_some())]
 }

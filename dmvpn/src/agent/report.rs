@@ -132,7 +132,7 @@ impl Agent {
 
     fn servers_of(&self, tunnel: &Tunnel) -> Vec<NhsRow> {
         let config = &tunnel.plan.config;
-        let nowhere = self.names.without_address(config, tunnel.plan.source.into()).map(|nhs| NhsRow {
+        let nowhere = self.names.without_address(config, tunnel.plan.source).map(|nhs| NhsRow {
             interface: tunnel.name().to_owned(),
             protocol: nhs.address.fixed(),
             dynamic: nhs.address.fixed().is_none(),
@@ -205,7 +205,7 @@ impl Agent {
             address: config.address,
             phase: config.phase as u8,
             network_id: config.network_id,
-            source: Some(IpAddr::V4(tunnel.plan.source)),
+            source: Some(tunnel.plan.source),
             key: config.key,
             mtu: tunnel.parameters.mtu,
             xdp: self

@@ -16,12 +16,15 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, SocketAddr},
     os::fd::AsRawFd,
 };
 
 use dmvpn_common::{GRE_PROTOCOL_NHRP, IPPROTO_GRE};
-use nix::libc;
+use nix::{
+    libc,
+    sys::socket::{SockaddrStorage, recvfrom},
+};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -42,16 +45,24 @@ pub(super) struct NhrpSocket {
 
 impl NhrpSocket {
     /// Opens the socket on `source`, for packets that carry exactly `key`.
-    pub(super) fn open(source: Ipv4Addr, key: Option<u32>, ttl: u8) -> io::Result<Self> {
-        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(i32::from(IPPROTO_GRE))))?;
-        socket.attach_filter(&filter(key))?;
+    pub(super) fn open(source: IpAddr, key: Option<u32>, ttl: u8) -> io::Result<Self> {
+        let protocol = Some(Protocol::from(i32::from(IPPROTO_GRE)));
+        let domain = if source.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+        let socket = Socket::new(domain, Type::RAW, protocol)?;
+        socket.attach_filter(&filter(key, source.is_ipv4()))?;
         socket.set_nonblocking(true)?;
-        socket.set_tos_v4(NHRP_TOS)?;
-        socket.set_ttl_v4(u32::from(ttl))?;
-        clear_dont_fragment(&socket)?;
+        if source.is_ipv4() {
+            socket.set_tos_v4(NHRP_TOS)?;
+            socket.set_ttl_v4(u32::from(ttl))?;
+            set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
+        } else {
+            set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, NHRP_TOS.cast_signed())?;
+            socket.set_unicast_hops_v6(u32::from(ttl))?;
+            set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
+        }
         // More than the limit is not an error: the kernel takes what it allows.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        socket.bind(&SocketAddr::V4(SocketAddrV4::new(source, 0)).into())?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
         #[expect(unsafe_code, reason = "tokio asks the caller to vouch for the descriptor")]
         // SAFETY: the socket is owned by the `AsyncFd` from here on and is never closed or replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
@@ -59,9 +70,9 @@ impl NhrpSocket {
         Ok(Self { socket, header: gre_header(key) })
     }
 
-    /// Sends one NHRP packet to `destination`.
-    pub(super) fn send(&self, destination: Ipv4Addr, packet: &[u8]) -> io::Result<()> {
-        let to = SocketAddr::V4(SocketAddrV4::new(destination, 0)).into();
+    /// Sends one NHRP packet to `destination`, which is of the source's IP version.
+    pub(super) fn send(&self, destination: IpAddr, packet: &[u8]) -> io::Result<()> {
+        let to = SocketAddr::new(destination, 0).into();
         let parts = [io::IoSlice::new(&self.header), io::IoSlice::new(packet)];
         self.socket.get_ref().send_to_vectored(&parts, &to).map(|_| ())
     }
@@ -73,11 +84,13 @@ impl NhrpSocket {
     ) -> io::Result<Option<(IpAddr, &'b [u8])>> {
         loop {
             let mut ready = self.socket.readable().await?;
-            let result = ready.try_io(|socket| io::Read::read(&mut socket.get_ref(), &mut buffer[..]));
+            let result = ready.try_io(|socket| {
+                recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer[..]).map_err(io::Error::from)
+            });
             match result {
-                Ok(length) => {
-                    let length = length?;
-                    return Ok(split(&buffer[..length]));
+                Ok(received) => {
+                    let (length, from) = received?;
+                    return Ok(split(from.as_ref(), &buffer[..length]));
                 }
                 Err(_would_block) => {}
             }
@@ -85,21 +98,14 @@ impl NhrpSocket {
     }
 }
 
-/// Path MTU discovery off: NHRP leaves with DF clear, as Cisco sends it, and may be fragmented.
-fn clear_dont_fragment(socket: &Socket) -> io::Result<()> {
+/// Sets an option of the socket that has a number for its value. Path MTU discovery is off that way: NHRP leaves
+/// with DF clear, as Cisco sends it, and may be fragmented.
+fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     const LENGTH: libc::socklen_t = 4;
-    let value: i32 = libc::IP_PMTUDISC_DONT;
-    #[expect(unsafe_code, reason = "socket2 has no setter for IP_MTU_DISCOVER")]
+    #[expect(unsafe_code, reason = "socket2 has no setter for these options")]
     // SAFETY: the descriptor is open, the value lives across the call and its length is given.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_MTU_DISCOVER,
-            (&raw const value).cast(),
-            LENGTH,
-        )
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), LENGTH) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -112,22 +118,28 @@ fn gre_header(key: Option<u32>) -> Vec<u8> {
     header
 }
 
-/// Outer source and NHRP bytes of an IPv4 packet the filter let through; `None` when it is too short after all.
-fn split(packet: &[u8]) -> Option<(IpAddr, &[u8])> {
-    let ip_length = usize::from(packet.first()? & 0x0f) * 4;
-    let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
-    let flags = u16::from_be_bytes(packet.get(ip_length..ip_length + 2)?.try_into().ok()?);
-    let gre_length = if flags & KEY_PRESENT == 0 { 4 } else { 8 };
-    let payload = packet.get(ip_length + gre_length..)?;
-    Some((IpAddr::V4(source.into()), payload))
+/// Outer source and NHRP bytes of a packet the filter let through; `None` when it is too short after all.
+fn split<'p>(from: Option<&SockaddrStorage>, packet: &'p [u8]) -> Option<(IpAddr, &'p [u8])> {
+    let from = from?;
+    let (source, gre) = match (from.as_sockaddr_in(), from.as_sockaddr_in6()) {
+        // Only IPv4 hands over its header.
+        (Some(from), _) => (from.ip().into(), packet.get(usize::from(packet.first()? & 0x0f) * 4..)?),
+        (_, Some(from)) => (from.ip().into(), packet),
+        (None, None) => return None,
+    };
+    let flags = u16::from_be_bytes(*gre.first_chunk()?);
+    let length = if flags & KEY_PRESENT == 0 { 4 } else { 8 };
+    Some((source, gre.get(length..)?))
 }
 
 /// Classic BPF: accept when the GRE flags and protocol type are exactly ours, and the key is ours.
 ///
-/// The program sees the packet from the IP header on, whose length it takes into the index register.
+/// With IPv4 the program sees the packet from the IP header on, whose length it takes into the index register; with
+/// IPv6 from the GRE header on.
 #[expect(clippy::cast_possible_truncation, reason = "the operation codes of classic BPF have 16 bits")]
-fn filter(key: Option<u32>) -> Vec<SockFilter> {
+fn filter(key: Option<u32>, ipv4: bool) -> Vec<SockFilter> {
     const LOAD_HEADER_LENGTH: u16 = (libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH) as u16;
+    const LOAD_INDEX: u16 = (libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM) as u16;
     const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_IND) as u16;
     const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
@@ -136,7 +148,8 @@ fn filter(key: Option<u32>) -> Vec<SockFilter> {
     let unless = |k, skip| SockFilter::new(JUMP_EQUAL, 0, skip, k);
     let flags = if key.is_some() { KEY_PRESENT } else { 0 };
     let first_word = u32::from(flags) << 16 | u32::from(GRE_PROTOCOL_NHRP);
-    let mut program = vec![statement(LOAD_HEADER_LENGTH, 0), statement(LOAD_WORD, 0)];
+    let begin = if ipv4 { LOAD_HEADER_LENGTH } else { LOAD_INDEX };
+    let mut program = vec![statement(begin, 0), statement(LOAD_WORD, 0)];
     if let Some(key) = key {
         program.extend([unless(first_word, 3), statement(LOAD_WORD, 4), unless(key, 1)]);
     } else {
@@ -148,6 +161,8 @@ fn filter(key: Option<u32>) -> Vec<SockFilter> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{SocketAddrV4, SocketAddrV6};
+
     use super::*;
 
     #[test]
@@ -160,22 +175,35 @@ mod tests {
     fn splits_a_packet_with_ip_options_and_key() {
         let mut packet = vec![0x46];
         packet.resize(24, 0);
-        packet[12..16].copy_from_slice(&[192, 0, 2, 9]);
         packet.extend([0x20, 0, 0x20, 0x01, 0, 0, 0, 42, b'n']);
-        assert_eq!(split(&packet), Some(([192, 0, 2, 9].into(), &b"n"[..])));
-        assert_eq!(split(&packet[..26]), None);
+        let from = SockaddrStorage::from(SocketAddrV4::new([192, 0, 2, 9].into(), 0));
+        assert_eq!(split(Some(&from), &packet), Some(([192, 0, 2, 9].into(), &b"n"[..])));
+        assert_eq!(split(Some(&from), &packet[..26]), None);
+        assert_eq!(split(Some(&from), &[]), None);
+        assert_eq!(split(None, &packet), None);
+    }
+
+    #[test]
+    fn splits_a_packet_that_comes_without_its_ip_header() {
+        let source = "2001:db8::9".parse().unwrap();
+        let from = SockaddrStorage::from(SocketAddrV6::new(source, 0, 0, 0));
+        let packet = [0, 0, 0x20, 0x01, b'n'];
+        assert_eq!(split(Some(&from), &packet), Some((source.into(), &b"n"[..])));
+        assert_eq!(split(Some(&from), &packet[..3]), None);
     }
 
     /// Runs on loopback, which is there in every namespace; needs root, as the agent does.
     #[tokio::test]
     async fn exchanges_nhrp_and_ignores_other_keys_and_data() {
-        let [a, b] = [Ipv4Addr::new(127, 90, 0, 1), Ipv4Addr::new(127, 90, 0, 2)];
-        let listening = NhrpSocket::open(b, Some(7), 255).expect("raw sockets need root");
-        NhrpSocket::open(a, Some(8), 255).unwrap().send(b, b"wrong key").unwrap();
-        NhrpSocket::open(a, None, 255).unwrap().send(b, b"no key").unwrap();
-        NhrpSocket::open(a, Some(7), 255).unwrap().send(b, b"right key").unwrap();
-        let mut buffer = [0; MAX_PACKET];
-        let received = listening.receive(&mut buffer).await.unwrap();
-        assert_eq!(received, Some((IpAddr::V4(a), &b"right key"[..])));
+        for [a, b] in [["127.90.0.1", "127.90.0.2"], ["::1", "::1"]] {
+            let [a, b]: [IpAddr; 2] = [a.parse().unwrap(), b.parse().unwrap()];
+            let listening = NhrpSocket::open(b, Some(7), 255).expect("raw sockets need root");
+            NhrpSocket::open(a, Some(8), 255).unwrap().send(b, b"wrong key").unwrap();
+            NhrpSocket::open(a, None, 255).unwrap().send(b, b"no key").unwrap();
+            NhrpSocket::open(a, Some(7), 255).unwrap().send(b, b"right key").unwrap();
+            let mut buffer = [0; MAX_PACKET];
+            let received = listening.receive(&mut buffer).await.unwrap();
+            assert_eq!(received, Some((a, &b"right key"[..])));
+        }
     }
 }

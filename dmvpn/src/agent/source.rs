@@ -3,14 +3,14 @@
 //! While a tunnel has no source its peers stay as they are. Nothing can be sent, but what is known is true again as
 //! soon as the source is back, and spares everybody to begin anew.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use tracing::{info, warn};
 
 use super::{
     Agent,
-    plan::{self, Found},
+    find_source::{Found, find_source},
     receiver::Receiver,
     socket::NhrpSocket,
 };
@@ -31,8 +31,9 @@ impl Agent {
     async fn follow_source(&mut self, id: TunnelId) -> Result<()> {
         let Some(tunnel) = self.tunnels.get(id) else { return Ok(()) };
         let (wanted, current) = (&tunnel.plan.config.source, tunnel.plan.source);
-        let found = plan::find_source(&self.netlink, wanted, Some(current)).await?;
-        match found {
+        let found = find_source(&self.netlink, &tunnel.plan.config, Some(current)).await?;
+        // The kernel tells when a new address may be used.
+        match found.filter(|found| !found.tentative) {
             None => {
                 if tunnel.has_source {
                     warn!(
@@ -83,7 +84,7 @@ impl Agent {
             let socket = NhrpSocket::open(found.address, config.key, config.ttl)
                 .with_context(|| format!("cannot open a GRE socket on {}", found.address))?;
             let mut parameters = tunnel.parameters.clone();
-            parameters.local = found.address.into();
+            parameters.local = found.address;
             self.data_path.tunnels.set(&parameters)?;
             for (_, peer) in
                 self.data_path.peers.entries()?.into_iter().filter(|(_, peer)| peer.tunnel == id.0)
@@ -108,7 +109,7 @@ impl Agent {
         self.set_has_source(id, true);
         self.accelerate(underlay, mode).await?;
         self.reconnect(id).await;
-        self.input(Input::LocalNbma { tunnel: id, nbma: IpAddr::V4(found.address) }).await;
+        self.input(Input::LocalNbma { tunnel: id, nbma: found.address }).await;
         if moved {
             // Which addresses of a host name are not our own is another question now.
             self.update_servers(id).await;

@@ -150,7 +150,7 @@ impl Agent {
             ifindex: link.ifindex,
             far_ifindex: link.far_ifindex,
             network_id: config.network_id,
-            local: plan.source.into(),
+            local: plan.source,
             key: config.key,
             ttl: config.ttl,
             dont_fragment: DontFragment::Set,
@@ -167,7 +167,7 @@ impl Agent {
         let tc = self.data_path.attach_tc(&config.name, TcMode::Tcx)?;
         info!(tunnel = config.name, hook = tc.mode.name(), kept = tc.kept, "TC attached");
         let (underlay, mode) = (plan.underlay.index, config.xdp);
-        let source = plan.source.into();
+        let source = plan.source;
         let servers = self.names.servers(&plan.config, source);
         engine_configs.push(TunnelConfig {
             link_local: plan.link_local,

@@ -1,7 +1,5 @@
 //! Keeps the way to every peer true: next hop, link-layer addresses, MTU, and the XDP program on the interfaces used.
 
-use std::net::IpAddr;
-
 use dmvpn_common::Peer;
 use tracing::{info, warn};
 
@@ -28,7 +26,7 @@ impl Agent {
         if !tunnel.has_source {
             return Ok(());
         }
-        let (source, key) = (IpAddr::V4(tunnel.plan.source), tunnel.plan.config.key);
+        let (source, key) = (tunnel.plan.source, tunnel.plan.config.key);
         let (tunnel_mtu, mode) = (tunnel.parameters.mtu, tunnel.plan.config.xdp);
         let old = self.data_path.peers.underlays.next_hop(peer.underlay);
 
@@ -49,7 +47,7 @@ impl Agent {
                 .set_resolved(hop, LinkAddresses { gateway, source, vlan: None })?,
             _ => self.data_path.peers.underlays.set_unresolved(hop)?,
         };
-        let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(key)));
+        let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(source, key)));
         if mtu != peer.mtu {
             self.data_path.peers.set_mtu(index, mtu)?;
         }

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
     link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
 };
 
@@ -49,6 +49,8 @@ pub struct InterfaceAddress {
     pub address: IpNet,
     /// This program put it there: it carries [`PROTOCOL`] (kernels from 5.18 keep that).
     pub ours: bool,
+    /// IPv6: nobody may use it yet, as it is not known that nobody else has it; or never, as somebody has.
+    pub tentative: bool,
 }
 
 /// The interface called `name`, or `None` when there is none.
@@ -169,5 +171,8 @@ pub(super) fn interface_address(message: &AddressMessage) -> Option<InterfaceAdd
         }
     }
     let address = IpNet::new(local.or(address)?, message.header.prefix_len).ok()?;
-    Some(InterfaceAddress { ifindex: message.header.index, address, ours })
+    // RFC 4862 5.4.
+    let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+    let tentative = message.header.flags.intersects(unusable);
+    Some(InterfaceAddress { ifindex: message.header.index, address, ours, tentative })
 }

@@ -5,6 +5,7 @@ mod capture;
 mod demo;
 mod host_names;
 mod ipv6;
+mod ipv6_underlay;
 mod leftovers;
 mod many_peers;
 mod maps;

@@ -1,0 +1,119 @@
+//! IPv6 outside of the tunnel.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::Result;
+use dmvpn::control::protocol::{CacheKind, CacheRow};
+use dmvpn_tests::{
+    agent::Agent,
+    config::Config,
+    lab::{Lab, Node, Plan},
+    poll,
+};
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Address of a node in the underlay, or of the router beside it.
+fn underlay(node: &Node, last: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0xffff, node.nbma.octets()[2].into(), 0, 0, 0, last)
+}
+
+fn nbma(node: &Node) -> Ipv6Addr {
+    underlay(node, 1)
+}
+
+/// A lab whose underlay has IPv6, too.
+fn lab(plan: Plan) -> Result<Lab> {
+    let lab = Lab::new(plan)?;
+    lab.underlay.set("ipv6/conf/all/forwarding", "1")?;
+    for node in lab.nodes() {
+        let gateway = underlay(node, 0xfe);
+        lab.underlay.command(&format!("ip address add {gateway}/64 dev {} nodad", node.name))?;
+        node.namespace.command(&format!("ip address add {}/64 dev underlay0 nodad", nbma(node)))?;
+        node.namespace.command(&format!("ip route add default via {gateway}"))?;
+    }
+    Ok(lab)
+}
+
+fn config(lab: &Lab, node: &Node) -> Config {
+    let mut config = lab.config(node);
+    config.source = nbma(node).to_string();
+    config.nhs = config.nhs.map(|(address, _)| (address, nbma(&lab.hub).into()));
+    config
+}
+
+fn wait_at(agent: &Agent, node: &Node, nbma: Ipv6Addr, kind: CacheKind) -> Result<()> {
+    let what = format!("{} at {nbma} in the cache of {}", node.address, agent.node().name);
+    let is_it = |row: &CacheRow| {
+        row.protocol.addr() == node.address && row.nbma == Some(IpAddr::V6(nbma)) && row.kind == kind
+    };
+    poll::until_matches(&what, PATIENCE, || agent.cache(), |rows| rows.iter().any(is_it)).map(drop)
+}
+
+fn start_all(lab: &Lab) -> Result<(Agent, Vec<Agent>)> {
+    let hub = Agent::start(&lab.hub, &config(lab, &lab.hub))?;
+    let spokes: Vec<_> =
+        lab.spokes.iter().map(|node| Agent::start(node, &config(lab, node))).collect::<Result<_>>()?;
+    for spoke in &spokes {
+        spoke.wait_registered()?;
+        wait_at(&hub, spoke.node(), nbma(spoke.node()), CacheKind::Dynamic)?;
+    }
+    Ok((hub, spokes))
+}
+
+#[test]
+fn spokes_register_over_ipv6_with_and_without_key() -> Result<()> {
+    for (key, mtu) in [(Some(42), 1452), (None, 1456)] {
+        let lab = lab(Plan { key, ..Plan::default() })?;
+        let (hub, spokes) = start_all(&lab)?;
+        for agent in spokes.iter().chain([&hub]) {
+            let row = &agent.interfaces()?[0];
+            assert_eq!((row.mtu, row.source), (mtu, Some(nbma(agent.node()).into())));
+            for peer in agent.peers()? {
+                assert_eq!(peer.mtu, mtu, "{peer:?}");
+                let way = peer.underlay.expect("a way to the peer");
+                assert_eq!(way.gateway, Some(underlay(agent.node(), 0xfe).into()));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_source_interface_with_both_has_the_version_of_its_servers() -> Result<()> {
+    let lab = lab(Plan { spokes: 1, ..Plan::default() })?;
+    let hub = Agent::start(&lab.hub, &config(&lab, &lab.hub))?;
+    let node = &lab.spokes[0];
+    let mut wanted = config(&lab, node);
+    wanted.source = "underlay0".to_owned();
+    let spoke = Agent::start(node, &wanted)?;
+    spoke.wait_registered()?;
+    wait_at(&hub, node, nbma(node), CacheKind::Dynamic)?;
+
+    // It is followed to another address, which takes a while to be known as unique.
+    let moved = underlay(node, 0x77);
+    node.namespace.command(&format!("ip address add {moved}/64 dev underlay0"))?;
+    node.namespace.command(&format!("ip address del {}/64 dev underlay0", nbma(node)))?;
+    wait_at(&hub, node, moved, CacheKind::Dynamic)?;
+    spoke.wait_registered()?;
+    assert_eq!(spoke.interfaces()?[0].source, Some(moved.into()));
+    Ok(())
+}
+
+#[test]
+fn an_address_that_is_new_at_the_start_is_waited_for() -> Result<()> {
+    let lab = lab(Plan { spokes: 1, ..Plan::default() })?;
+    let hub = &lab.hub;
+    hub.namespace.set("ipv6/conf/underlay0/dad_transmits", "2")?;
+    let address = underlay(hub, 0x88);
+    hub.namespace.command(&format!("ip address add {address}/64 dev underlay0"))?;
+    assert!(hub.namespace.command("ip -6 address show dev underlay0 tentative")?.contains("inet6"));
+    let mut wanted = config(&lab, hub);
+    wanted.source = address.to_string();
+    let agent = Agent::start(hub, &wanted)?;
+    assert_eq!(agent.interfaces()?[0].source, Some(address.into()));
+    Ok(())
+}

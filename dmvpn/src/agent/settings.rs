@@ -27,6 +27,8 @@ pub fn engine(
         network_id: config.network_id,
         address: config.address,
         link_local: None,
+        aliases: config.aliases.clone(),
+        networks: config.register_prefixes.clone(),
         nbma: source,
         mtu: u16::try_from(mtu).unwrap_or(u16::MAX),
         holding_time: config.holding_time,

@@ -2,7 +2,11 @@
 //! or wrong is `None` and has been reported; `validate.rs` looks at the rest together. What has keys of its own below a
 //! tunnel is in `parts.rs`.
 
-use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -63,6 +67,8 @@ pub(super) struct TunnelDraft {
     pub(super) negative_time: Option<At<u16>>,
     pub(super) redirect_interval: Option<At<u16>>,
     pub(super) answer_for_clients: Option<At<bool>>,
+    pub(super) aliases: Vec<At<IpAddr>>,
+    pub(super) register_prefixes: Vec<At<IpNet>>,
     pub(super) purge_on_expiry: Option<At<bool>>,
     pub(super) summaries: Vec<At<IpNet>>,
     pub(super) allow: Vec<At<IpNet>>,
@@ -133,6 +139,8 @@ impl TunnelDraft {
             negative_time: section.optional("negative-time", &kinds::SECONDS),
             redirect_interval: section.optional("redirect-interval", &kinds::SECONDS),
             answer_for_clients: section.optional("answer-for-clients", &kinds::SWITCH),
+            aliases: section.values("aliases", &kinds::ALIAS),
+            register_prefixes: section.values("register-prefixes", &kinds::PREFIX),
             purge_on_expiry: section.optional("purge-on-expiry", &kinds::SWITCH),
             summaries: section.values("summaries", &kinds::PREFIX),
             allow: section.values("allow", &kinds::PREFIX),
@@ -193,6 +201,8 @@ impl TunnelDraft {
             negative_time: seconds(value_or(self.negative_time, DEFAULT_NEGATIVE_TIME)),
             redirect_interval: seconds(value_or(self.redirect_interval, DEFAULT_REDIRECT_INTERVAL)),
             answer_for_clients: value_or(self.answer_for_clients, false),
+            aliases: values(self.aliases),
+            register_prefixes: values(self.register_prefixes),
             purge_on_expiry: value_or(self.purge_on_expiry, true),
             summaries: values(self.summaries),
             allow: values(self.allow),

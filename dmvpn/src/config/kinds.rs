@@ -103,6 +103,7 @@ pub(super) const NHS_NBMA: Kind<NhsNbma> =
         Some(address) => Some(NhsNbma::Address(address)),
         None => is_host_name(text).then(|| NhsNbma::Name(text.to_owned())),
     });
+pub(super) const ALIAS: Kind<IpAddr> = kind("another address of ours in the tunnel", protocol_address);
 pub(super) const PEER_ADDRESS: Kind<IpAddr> = kind("the peer's address in the tunnel", protocol_address);
 pub(super) const PEER_NBMA: Kind<IpAddr> =
     kind("the address the peer is reached at outside the tunnel", unicast);

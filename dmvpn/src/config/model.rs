@@ -96,6 +96,10 @@ pub struct Tunnel {
     pub redirect_interval: Duration,
     /// Answer Resolution Requests for our clients ourselves.
     pub answer_for_clients: bool,
+    /// More protocol addresses of ours, which are not put on the interface.
+    pub aliases: Vec<IpAddr>,
+    /// Networks behind us to register with our servers.
+    pub register_prefixes: Vec<IpNet>,
     /// Tell those we answered when a client's registration expires.
     pub purge_on_expiry: bool,
     /// Prefixes that we answer with in the place of a route's.

@@ -34,6 +34,7 @@ pub(super) fn validate(draft: &Draft, problems: &mut Vec<Problem>) {
         report.servers(tunnel);
         report.clusters(tunnel);
         report.multicast(tunnel);
+        report.aliases(tunnel);
         report.prefixes(tunnel);
         report.maps(tunnel);
         report.routes(tunnel);
@@ -225,6 +226,21 @@ impl Report<'_> {
         }
     }
 
+    /// Aliases are addresses of the tunnel that nobody else has.
+    fn aliases(&mut self, tunnel: &TunnelDraft) {
+        let servers = tunnel.nhs.iter().filter_map(|nhs| {
+            let At { at, value } = nhs.address.as_ref()?;
+            Some((value.fixed()?, at.line))
+        });
+        let maps = tunnel.maps.iter().filter_map(|map| map.address.map(|At { at, value }| (value, at.line)));
+        let mut seen: HashMap<_, _> = servers.chain(maps).collect();
+        for &At { at, value: alias } in &tunnel.aliases {
+            if self.in_tunnel(tunnel, at, "aliases", alias) {
+                self.duplicate(&mut seen, alias, at, &format!("`aliases`: {alias}"));
+            }
+        }
+    }
+
     /// Lists of prefixes are of the tunnel's IP version; and nobody believes a summary of half the world.
     fn prefixes(&mut self, tunnel: &TunnelDraft) {
         for &At { at, value: summary } in &tunnel.summaries {
@@ -235,8 +251,16 @@ impl Report<'_> {
                 self.add(at, message);
             }
         }
+        for &At { at, value: network } in &tunnel.register_prefixes {
+            if is_host(network) {
+                let message =
+                    format!("`register-prefixes`: {network} is one host: expected a network, or `aliases`");
+                self.add(at, message);
+            }
+        }
         let Some(At { value: own, .. }) = tunnel.address else { return };
         let lists = [
+            ("register-prefixes", &tunnel.register_prefixes),
             ("summaries", &tunnel.summaries),
             ("allow", &tunnel.allow),
             ("allow-prefixes", &tunnel.allow_prefixes),

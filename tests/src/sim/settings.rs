@@ -96,6 +96,8 @@ impl Settings {
             network_id: 1,
             address: IpNet::V4(Ipv4Net::new_assert(address, SUBNET.prefix_len())),
             link_local: None,
+            aliases: Vec::new(),
+            networks: Vec::new(),
             nbma: ip(nbma),
             mtu: 1472,
             holding_time: HOLDING_TIME,

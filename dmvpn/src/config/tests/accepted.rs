@@ -29,6 +29,7 @@ fn fills_in_defaults() {
     assert!(tunnel.nhs.is_empty() && tunnel.maps.is_empty() && tunnel.routes.is_empty());
     assert!(tunnel.nhs_clusters.is_empty() && tunnel.allow.is_empty() && tunnel.allow_prefixes.is_empty());
     assert!(tunnel.purge_on_expiry && tunnel.summaries.is_empty());
+    assert!(tunnel.aliases.is_empty() && tunnel.register_prefixes.is_empty());
     assert_eq!((tunnel.negative_time, tunnel.nhs_fallback), (Duration::from_mins(1), Duration::ZERO));
     assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(8), false));
     let multicast = Multicast { clients: true, servers: MulticastServers::All, to: Vec::new() };
@@ -62,6 +63,8 @@ tunnels:
     negative-time: 10
     redirect-interval: 1
     answer-for-clients: true
+    aliases: ['2001:db8::11']
+    register-prefixes: ['2001:db8:4::/48']
     purge-on-expiry: false
     summaries: ['2001:db8:3::/48']
     allow: ['2001:db8:1::/48']
@@ -125,6 +128,8 @@ fn takes_every_key() {
     assert_eq!(tunnel.negative_time, Duration::from_secs(10));
     assert_eq!((tunnel.redirect_interval, tunnel.answer_for_clients), (Duration::from_secs(1), true));
     assert!(!tunnel.purge_on_expiry);
+    assert_eq!(tunnel.aliases, ["2001:db8::11".parse::<std::net::IpAddr>().unwrap()]);
+    assert_eq!(tunnel.register_prefixes, ["2001:db8:4::/48".parse().unwrap()]);
     assert_eq!(tunnel.summaries, ["2001:db8:3::/48".parse().unwrap()]);
     assert_eq!(tunnel.allow, ["2001:db8:1::/48".parse().unwrap()]);
     assert_eq!(tunnel.allow_prefixes, ["2001:db8:2::/48".parse().unwrap(), "::/0".parse().unwrap()]);
@@ -208,6 +213,8 @@ tunnels:
   negative-time: 60
   redirect-interval: 8
   answer-for-clients: false
+  aliases: []
+  register-prefixes: []
   purge-on-expiry: true
   summaries: []
   allow: []

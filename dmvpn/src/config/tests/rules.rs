@@ -244,3 +244,24 @@ routes:
         &[],
     );
 }
+
+#[test]
+fn reports_aliases_and_networks_that_cannot_be_registered() {
+    assert_problems(
+        &tunnel(
+            "nhs: [{address: 10.0.0.100, nbma: 203.0.113.1}]\nmaps: [{address: 10.0.0.5, nbma: 203.0.113.5}]\n\
+             aliases: [10.0.0.1, 10.0.0.100, 10.0.0.5, 10.0.0.11, 10.0.0.11, 10.1.0.1, '2001:db8::1']\n\
+             register-prefixes: [10.1.0.1/32, '2001:db8:1::/48']",
+        ),
+        &[
+            "7:15: `aliases`: 10.0.0.1 is this tunnel's own address: expected another node's",
+            "7:25: `aliases`: 10.0.0.100 is on line 5 too",
+            "7:37: `aliases`: 10.0.0.5 is on line 6 too",
+            "7:58: `aliases`: 10.0.0.11 is on line 7 too",
+            "7:69: `aliases`: 10.1.0.1 is outside the tunnel's subnet 10.0.0.0/24",
+            "7:79: `aliases`: 2001:db8::1 is not of the same IP version as the tunnel's address 10.0.0.1/24",
+            "8:25: `register-prefixes`: 10.1.0.1/32 is one host: expected a network, or `aliases`",
+            "8:38: `register-prefixes`: 2001:db8:1::/48 is not of the same IP version as the tunnel's address 10.0.0.1/24",
+        ],
+    );
+}

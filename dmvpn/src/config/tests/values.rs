@@ -8,7 +8,7 @@ use super::{assert_problems, tunnel};
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, link-local, source, key, network-id, phase, redirect, shortcut, authentication, \
                     holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
-                    redirect-interval, answer-for-clients, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
+                    redirect-interval, answer-for-clients, aliases, register-prefixes, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";
     assert_problems(
         &tunnel("holdtime: 5\nNetwork_ID: 5\nmut: 5\nqos: 5"),

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     EventKind, Fault, MulticastServers, Nhs, NhsState, Time,
+    announce::Announced,
     cache::{Kind, Offer},
     peers::User,
     servers::ServerId,
@@ -38,6 +39,8 @@ pub(super) struct Server {
     pub(super) link_local: Option<IpAddr>,
     /// Requests with our link-local address since its last reply to one.
     pub(super) link_local_attempts: u32,
+    /// What else it was told of.
+    pub(super) announced: Announced,
     /// Why it refused us the last time, if it did.
     refused: Option<CieCode>,
     /// Our address as it sees it, when we are behind NAT.
@@ -49,7 +52,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) const fn new(id: ServerId, config: Nhs, now: Time) -> Self {
+    pub(super) fn new(id: ServerId, config: Nhs, now: Time) -> Self {
         Self {
             id,
             protocol: config.protocol,
@@ -63,6 +66,7 @@ impl Server {
             next: None,
             link_local: None,
             link_local_attempts: 0,
+            announced: Announced::default(),
             refused: None,
             public: None,
             requests_sent: 0,
@@ -83,6 +87,7 @@ impl Server {
         self.unanswered = 0;
         self.refused = None;
         self.public = None;
+        self.announced = Announced::default();
         self.next = None;
     }
 
@@ -244,6 +249,9 @@ impl Tunnel {
         if packet.source_protocol.is_some() && packet.source_protocol == self.link_local() {
             return self.link_local_reply(cx, source, packet);
         }
+        if self.announcement_reply(cx, source, packet) {
+            return;
+        }
         let found = self.who_answers(source, packet);
         let Some(index) = found.filter(|_| *request_id == self.ids.registration) else {
             return self.counters.count(Fault::UnexpectedReply);
@@ -269,8 +277,12 @@ impl Tunnel {
             self.set_server_state(cx, index, NhsState::Up);
             self.report(cx, EventKind::NhsUp { protocol, nbma: source });
         }
+        self.announce(cx, index);
+        let server = &self.servers[index];
         let wait = if self.misses_link_local(index) {
-            patience(self.servers[index].link_local_attempts)
+            patience(server.link_local_attempts)
+        } else if server.announced.misses_reply() {
+            patience(server.announced.attempts)
         } else {
             self.config.registration_interval()
         };
@@ -411,7 +423,7 @@ impl Tunnel {
     }
 
     /// Asks a server to forget us, or only that we are at `from`: then it cannot hurt a new registration that it
-    /// overtakes. No reply is wanted: nothing would follow from it.
+    /// overtakes. The networks behind us go with our address.
     pub(super) fn purge_own_registration(
         &mut self,
         cx: &mut Context<'_>,
@@ -419,21 +431,34 @@ impl Tunnel {
         from: Option<IpAddr>,
     ) {
         let server = &self.servers[index];
-        let nbma = server.nbma();
-        let main = (self.address(), server.protocol.unwrap_or_else(|| self.address()));
+        let to = |ours| (ours, server.protocol.unwrap_or(ours));
+        let aliases = self.config.aliases.iter().copied().map(to);
         let link_local = self.link_local().zip(server.link_local);
-        for (ours, destination) in std::iter::once(main).chain(link_local) {
-            let cie = Cie {
-                prefix_length: self.host_prefix(),
-                // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
-                mtu: self.config.mtu,
-                nbma: from,
-                protocol: Some(ours),
-                ..Cie::default()
-            };
-            let body = Body::PurgeRequest(Clients { request_id: self.ids.registration, cies: vec![cie] });
-            let packet = self.request(destination, body, Flags::PURGE_NO_REPLY, Vec::new());
-            self.send(cx, nbma, packet);
+        let all: Vec<_> = aliases.chain(std::iter::once(to(self.address()))).chain(link_local).collect();
+        for registered in all {
+            self.purge_address(cx, index, registered, from);
         }
+    }
+
+    /// The same for one address, and to which destination. No reply is wanted: nothing would follow from it.
+    pub(super) fn purge_address(
+        &mut self,
+        cx: &mut Context<'_>,
+        index: usize,
+        (ours, destination): (IpAddr, IpAddr),
+        from: Option<IpAddr>,
+    ) {
+        let nbma = self.servers[index].nbma();
+        let cie = Cie {
+            prefix_length: self.host_prefix(),
+            // RFC 2332 5.2.5 wants 0, but a Huawei server does not answer that.
+            mtu: self.config.mtu,
+            nbma: from,
+            protocol: Some(ours),
+            ..Cie::default()
+        };
+        let body = Body::PurgeRequest(Clients { request_id: self.ids.registration, cies: vec![cie] });
+        let packet = self.request(destination, body, Flags::PURGE_NO_REPLY, Vec::new());
+        self.send(cx, nbma, packet);
     }
 }

@@ -185,6 +185,10 @@ pub struct TunnelConfig {
     /// IPv6 only: our link-local address on the tunnel, if it is to be registered too. Routing protocols name it as
     /// next hop, so others have to be able to find it. It has to be unique in the network.
     pub link_local: Option<Ipv6Addr>,
+    /// More protocol addresses of ours: we answer for them, and register them with our servers.
+    pub aliases: Vec<IpAddr>,
+    /// Networks behind us that we register with our servers, for networks without a routing protocol.
+    pub networks: Vec<IpNet>,
     /// Our NBMA address: the tunnel source.
     pub nbma: IpAddr,
     /// MTU we announce, in bytes. Never 0 on the wire: a Huawei peer stays silent when it is.

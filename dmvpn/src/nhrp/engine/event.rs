@@ -58,6 +58,15 @@ pub enum EventKind {
         /// Why.
         code: CieCode,
     },
+    /// A server of ours does not want an alias or a network of ours.
+    NotRegistered {
+        /// What it was.
+        prefix: IpNet,
+        /// The server's NBMA address.
+        nbma: IpAddr,
+        /// Why.
+        code: CieCode,
+    },
     /// A next hop server sees us at another address than we do: we are behind NAT. `None`: no longer.
     Nat {
         /// Our address as the server sees it.
@@ -219,6 +228,7 @@ impl EventKind {
             | Self::ShortcutDown { .. } => Severity::Info,
             Self::NhsDown { .. }
             | Self::NhsRefused { .. }
+            | Self::NotRegistered { .. }
             | Self::Refused { .. }
             | Self::Conflict { .. }
             | Self::AuthenticationFailed { .. }
@@ -239,6 +249,9 @@ impl fmt::Display for EventKind {
             Self::NhsReleased { nbma } => write!(f, "server at {nbma} released: no longer needed"),
             Self::NhsRefused { nbma, code } => {
                 write!(f, "server at {nbma} refused our registration: {code}")
+            }
+            Self::NotRegistered { prefix, nbma, code } => {
+                write!(f, "server at {nbma} refused to register {prefix}: {code}")
             }
             Self::Nat { public: Some(public) } => write!(f, "behind NAT: servers see us at {public}"),
             Self::Nat { public: None } => f.write_str("no longer behind NAT"),

@@ -61,7 +61,7 @@ impl Tunnel {
             self.remove(cx, before);
         }
         self.install(cx, protocol, Offer::new(Kind::Nhs, source, None));
-        if self.servers[index].state == super::NhsState::Up {
+        if self.servers[index].state == super::NhsState::Up && !self.servers[index].announced.misses_reply() {
             // The reply to the other registration was first and waits for this one: back to the usual interval.
             let wait = self.random.jitter(self.config.registration_interval(), 90);
             self.plan_registration(cx, index, wait);

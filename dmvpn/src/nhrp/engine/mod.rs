@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `receive` | what happens to a packet, from its bytes to the file that acts on it |
 //! | `client`, `servers`, `failover` | registration with next hop servers: how, the list of them, which of the list |
+//! | `announce` | the same for aliases, and for networks behind us |
 //! | `link_local` | the same for an IPv6 link-local address; those of others that are seen in their packets |
 //! | `server` | registration of clients |
 //! | `resolution`, `shortcut` | requests of ours: for next hops (Phase 2), for destinations (Phase 3) |
@@ -20,6 +21,7 @@
 //! | `cache`, `peers` | the tables, and the actions that keep the kernel like them |
 
 mod adopt;
+mod announce;
 mod answer;
 mod cache;
 mod client;

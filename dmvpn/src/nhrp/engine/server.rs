@@ -54,7 +54,9 @@ impl Tunnel {
 
     /// Whether an address is one of ours on this tunnel.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
-        address == self.address() || Some(address) == self.link_local()
+        address == self.address()
+            || Some(address) == self.link_local()
+            || self.config.aliases.contains(&address)
     }
 
     /// Broadcast address of the tunnel's subnet; IPv6 has none.

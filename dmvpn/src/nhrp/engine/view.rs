@@ -188,7 +188,8 @@ impl Tunnel {
         now: Time,
         environment: &'a dyn Environment,
     ) -> impl Iterator<Item = CacheView> + 'a {
-        let ours = std::iter::once(self.address()).chain(self.link_local());
+        let ours = std::iter::once(self.address()).chain(self.config.aliases.iter().copied());
+        let ours = ours.chain(self.link_local());
         let local = ours.map(move |address| CacheView {
             protocol: IpNet::from(address),
             kind: CacheKind::Local,

@@ -45,6 +45,8 @@ pub(super) fn config(address: &str, nbma: &str) -> TunnelConfig {
         network_id: 1,
         address: net(address),
         link_local: None,
+        aliases: Vec::new(),
+        networks: Vec::new(),
         nbma: ip(nbma),
         mtu: 1472,
         holding_time: seconds(600),

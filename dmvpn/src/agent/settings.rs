@@ -45,7 +45,8 @@ pub fn engine(
         failover: Failover {
             max_connections: config.nhs_clusters.iter().map(connections).collect(),
             fallback: config.nhs_fallback,
-        },
+        }
+        .into(),
         multicast: Multicast {
             clients: config.multicast.clients,
             servers: match config.multicast.servers {
@@ -54,7 +55,8 @@ pub fn engine(
                 config::MulticastServers::None => MulticastServers::None,
             },
             fixed: config.multicast.to.clone(),
-        },
+        }
+        .into(),
         policy: Policy {
             clients: config.allow.clone(),
             client_prefixes: config.allow_prefixes.clone(),
@@ -65,7 +67,8 @@ pub fn engine(
             // The data path keeps the interval by its own clock. What it let through is not to be refused because
             // the agent got to the last event later than to this one.
             redirect_interval: config.redirect_interval / 8 * 7,
-        },
+        }
+        .into(),
         limits: Limits {
             peers: size(max_peers),
             registrations_per_nbma: size(config.limits.registrations_per_nbma),
@@ -75,7 +78,8 @@ pub fn engine(
             requesters_per_nbma: size(config.limits.requesters_per_nbma),
             packets_per_source: config.limits.packets_per_source,
             packets_total: config.limits.packets_total,
-        },
+        }
+        .into(),
     }
 }
 
@@ -138,10 +142,10 @@ mod tests {
         assert_eq!((engine.nbma, engine.mtu, &engine.nhs), (source, 1476, &servers));
         let failover =
             Failover { max_connections: BTreeMap::from([(4, 2)]), fallback: Duration::from_secs(9) };
-        assert_eq!(engine.failover, failover);
+        assert_eq!(*engine.failover, failover);
         let fixed = vec![[203, 0, 113, 9].into()];
         let multicast = Multicast { clients: false, servers: MulticastServers::None, fixed };
-        assert_eq!(engine.multicast, multicast);
+        assert_eq!(*engine.multicast, multicast);
         let policy = Policy {
             clients: vec!["10.1.0.0/16".parse().unwrap()],
             client_prefixes: vec!["10.2.0.0/16".parse().unwrap()],
@@ -151,10 +155,10 @@ mod tests {
             negative_time: Duration::from_secs(5),
             redirect_interval: Duration::from_secs(70),
         };
-        assert_eq!(engine.policy, policy);
+        assert_eq!(*engine.policy, policy);
         let limits =
             Limits { peers: 100, registrations_per_nbma: 1, packets_per_source: 7, ..Limits::default() };
-        assert_eq!(engine.limits, limits);
+        assert_eq!(*engine.limits, limits);
         assert!(!engine.resolve && !engine.redirect && !engine.shortcut);
     }
 

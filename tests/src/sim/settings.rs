@@ -1,11 +1,12 @@
 //! What a run is to be.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
-use dmvpn::nhrp::engine::{
-    Failover, Limits, Multicast, Nhs, Policy, Secret, StaticMap, TunnelConfig, TunnelId,
-};
+use dmvpn::nhrp::engine::{Limits, Nhs, Secret, Shared, StaticMap, TunnelConfig, TunnelId};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::address::{Address, MOST_HUBS, MOST_SPOKES, NodeId, Plan, SUBNET, ip, underlay};
@@ -84,21 +85,31 @@ impl Settings {
         self.spokes as usize + self.spokes as usize / 8 + 4096
     }
 
-    /// Configuration of a node that is at an underlay address.
-    pub(super) fn config(&self, node: NodeId, nbma: Address) -> TunnelConfig {
-        let plan = self.plan();
-        let hub = plan.is_hub(node);
-        let address = std::net::Ipv4Addr::from_bits(plan.tunnel(node));
-        let hubs = (0..self.hubs).filter(|&other| other != node);
-        let at = |hub: NodeId| -> (IpAddr, IpAddr) { (ip(plan.tunnel(hub)), ip(underlay(hub).unwrap_or(0))) };
-        let mut config = TunnelConfig {
+    /// Seed of a node's engine. It keeps it when it restarts, as a real one keeps its machine id.
+    pub(super) const fn engine_seed(&self, node: NodeId) -> u64 {
+        (self.seed ^ 0xD1B5_4A32_D192_ED03).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(node as u64)
+    }
+}
+
+/// The configurations, but for what differs from node to node.
+#[derive(Debug)]
+pub(super) struct Templates {
+    plan: Plan,
+    hub: TunnelConfig,
+    spoke: TunnelConfig,
+}
+
+impl Templates {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let hub_entries = settings.hub_entries();
+        let hub = TunnelConfig {
             id: TUNNEL,
             network_id: 1,
-            address: IpNet::V4(Ipv4Net::new_assert(address, SUBNET.prefix_len())),
+            address: IpNet::V4(SUBNET),
             link_local: None,
             aliases: Vec::new(),
             networks: Vec::new(),
-            nbma: ip(nbma),
+            nbma: ip(0),
             mtu: 1472,
             holding_time: HOLDING_TIME,
             registration_interval: Some(REGISTRATION_INTERVAL),
@@ -107,18 +118,34 @@ impl Settings {
             nhs: Vec::new(),
             static_maps: Vec::new(),
             resolve: true,
-            redirect: hub,
-            shortcut: !hub,
-            max_entries: if hub { self.hub_entries() } else { SPOKE_ENTRIES },
-            failover: Failover::default(),
-            multicast: Multicast::default(),
-            policy: Policy::default(),
-            limits: Limits {
-                peers: if hub { self.hub_entries() } else { SPOKE_ENTRIES },
-                ..Limits::default()
-            },
+            redirect: true,
+            shortcut: false,
+            max_entries: hub_entries,
+            failover: Shared::default(),
+            multicast: Shared::default(),
+            policy: Shared::default(),
+            limits: Limits { peers: hub_entries, ..Limits::default() }.into(),
         };
-        if hub {
+        let spoke = TunnelConfig {
+            redirect: false,
+            shortcut: true,
+            max_entries: SPOKE_ENTRIES,
+            limits: Limits { peers: SPOKE_ENTRIES, ..Limits::default() }.into(),
+            ..hub.clone()
+        };
+        Self { plan: settings.plan(), hub, spoke }
+    }
+
+    /// Configuration of a node that is at an underlay address.
+    pub(super) fn config(&self, node: NodeId, nbma: Address) -> TunnelConfig {
+        let plan = self.plan;
+        let hubs = (0..plan.hubs).filter(|&other| other != node);
+        let at = |hub: NodeId| -> (IpAddr, IpAddr) { (ip(plan.tunnel(hub)), ip(underlay(hub).unwrap_or(0))) };
+        let mut config = if plan.is_hub(node) { self.hub.clone() } else { self.spoke.clone() };
+        let address = Ipv4Addr::from_bits(plan.tunnel(node));
+        config.address = IpNet::V4(Ipv4Net::new_assert(address, SUBNET.prefix_len()));
+        config.nbma = ip(nbma);
+        if plan.is_hub(node) {
             config.static_maps = hubs.map(at).map(|(protocol, nbma)| StaticMap { protocol, nbma }).collect();
         } else {
             config.nhs = hubs
@@ -127,11 +154,6 @@ impl Settings {
                 .collect();
         }
         config
-    }
-
-    /// Seed of a node's engine. It keeps it when it restarts, as a real one keeps its machine id.
-    pub(super) const fn engine_seed(&self, node: NodeId) -> u64 {
-        (self.seed ^ 0xD1B5_4A32_D192_ED03).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(node as u64)
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     queue::{Event, Queue},
     random::Random,
     routing::{Node, Routing},
-    settings::{HOLDING_TIME, Sabotage, Settings, TUNNEL},
+    settings::{HOLDING_TIME, Sabotage, Settings, TUNNEL, Templates},
     traffic::Traffic,
     violations::{Invariant, Violations},
 };
@@ -37,6 +37,7 @@ const MOST_HOPS: u8 = 4;
 pub(super) struct World {
     pub(super) settings: Settings,
     pub(super) plan: Plan,
+    templates: Templates,
     pub(super) now: Moment,
     pub(super) queue: Queue,
     /// For what the scenario does. The network, traffic and strangers have their own.
@@ -107,6 +108,7 @@ impl World {
         }
         let mut world = Self {
             plan,
+            templates: Templates::new(&settings),
             now: Moment(0),
             queue: Queue::default(),
             random,
@@ -238,7 +240,7 @@ impl World {
     /// Starts a node's engine.
     pub(super) fn start(&mut self, node: NodeId) {
         let mut actions = std::mem::take(&mut self.actions);
-        let config = self.settings.config(node, self.address(node));
+        let config = self.templates.config(node, self.address(node));
         let mut engine = Engine::new(vec![config], self.settings.engine_seed(node));
         engine.start(self.now.time(), &self.routing(node), &mut actions);
         self.engines[node as usize] = Some(engine);

@@ -4,21 +4,22 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv6Addr},
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 
-use super::TunnelId;
+use super::{Shared, TunnelId};
 
 /// A secret: compared in constant time, never printed.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct Secret(Arc<[u8]>);
 
 impl Secret {
     /// Wraps the bytes of a secret.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
+        Self(bytes.into().into())
     }
 
     /// The bytes, for encoding.
@@ -214,13 +215,13 @@ pub struct TunnelConfig {
     /// Most cache entries of this tunnel.
     pub max_entries: usize,
     /// Which of several servers to use.
-    pub failover: Failover,
+    pub failover: Shared<Failover>,
     /// Who gets copies of multicast packets.
-    pub multicast: Multicast,
+    pub multicast: Shared<Multicast>,
     /// What others may do.
-    pub policy: Policy,
+    pub policy: Shared<Policy>,
     /// Bounds of tables and rates.
-    pub limits: Limits,
+    pub limits: Shared<Limits>,
 }
 
 impl TunnelConfig {

@@ -46,6 +46,7 @@ mod restore;
 mod routes;
 mod server;
 mod servers;
+mod shared;
 mod shortcut;
 mod timers;
 mod transit;
@@ -64,6 +65,7 @@ pub use counters::{Counters, Fault};
 pub use event::{Event, EventKind, Reason, Severity, Table};
 pub use io::{Action, Environment, Input, LINK_LOCAL_SEEN, Route, Time, TunnelId};
 pub use restore::{Registration, RequestIds};
+pub use shared::Shared;
 pub use view::{CacheKind, CacheView, NhsState, NhsView, PeerView, ShortcutState, ShortcutView, TableView};
 
 use ordered_map::OrderedMap;

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::{
     Action, Time, TunnelId, cache::Kind, limits::Bucket, ordered_map::OrderedMap, servers::ServerId,
 };
@@ -15,8 +13,8 @@ pub(super) enum User {
     Neighbour(IpAddr),
     /// A next hop server of ours.
     Server(ServerId),
-    /// We told this protocol address that the prefix is here, so it may send for it.
-    Requester(IpNet, IpAddr),
+    /// We told somebody there that a prefix is here, so it may send for it: the number of that answer.
+    Requester(u32),
     /// It gets copies of multicast packets because the configuration says so.
     Multicast,
     /// A neighbour entry for this link-local address leads there because it was seen in the peer's data. That alone

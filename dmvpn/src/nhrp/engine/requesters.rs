@@ -20,14 +20,18 @@ const GRACE: Duration = Duration::from_secs(5);
 /// For how long they may go on to send after we began to tell them that it is not true any more.
 const WITHDRAWAL: Duration = Purges::LAST_REPEAT.saturating_add(GRACE);
 
-/// Who was told about what.
+/// Who was told about what. Every answer has a number, which is what peers and timers know it by: a hub has many.
 #[derive(Debug, Default)]
 pub(super) struct Requesters {
     by_prefix: OrderedMap<(IpNet, IpAddr), Requester>,
+    by_number: OrderedMap<u32, (IpNet, IpAddr)>,
+    /// The last number.
+    last: u32,
 }
 
 #[derive(Debug)]
 pub(super) struct Requester {
+    number: u32,
     pub(super) nbma: IpAddr,
     pub(super) expires: Time,
     /// What it asked for the last time.
@@ -68,6 +72,15 @@ impl Requesters {
         self.by_prefix.keys().copied().collect()
     }
 
+    /// A number that no answer has.
+    fn number(&mut self) -> u32 {
+        self.last = self.last.wrapping_add(1);
+        while self.by_number.contains_key(&self.last) {
+            self.last = self.last.wrapping_add(1);
+        }
+        self.last
+    }
+
     /// Every prefix that somebody believes to be here.
     pub(super) fn prefixes(&self) -> BTreeSet<IpNet> {
         let believed = self.by_prefix.iter().filter(|(_, record)| !record.withdrawn);
@@ -89,7 +102,8 @@ impl Tunnel {
     ) -> bool {
         let key = (prefix, requester);
         let expires = cx.now + holding + GRACE;
-        let known = self.requesters.by_prefix.get(&key).map(|record| record.nbma);
+        let record = self.requesters.by_prefix.get(&key).map(|record| (record.number, record.nbma));
+        let known = record.map(|(_, nbma)| nbma);
         if known.is_none() && self.requesters.by_prefix.len() >= self.config.limits.requesters {
             self.table_full(cx, Table::Requesters);
             return false;
@@ -102,15 +116,18 @@ impl Tunnel {
         if !self.has_room_for_peer(cx, nbma) {
             return false;
         }
-        let user = User::Requester(prefix, requester);
+        let number = record.map_or_else(|| self.requesters.number(), |(number, _)| number);
+        let user = User::Requester(number);
         if known != Some(nbma) {
             self.peers.hold(nbma, user, cx.now, cx.out);
             if let Some(before) = known {
                 self.leave_peer(cx, before, user);
             }
         }
-        self.requesters.by_prefix.insert(key, Requester { nbma, expires, destination, withdrawn: false });
-        self.timers.set(Subject::Requester(prefix, requester), expires);
+        let record = Requester { number, nbma, expires, destination, withdrawn: false };
+        self.requesters.by_prefix.insert(key, record);
+        self.requesters.by_number.insert(number, key);
+        self.timers.set(Subject::Requester(number), expires);
         true
     }
 
@@ -119,25 +136,27 @@ impl Tunnel {
         if let Some(record) = self.requesters.by_prefix.get_mut(&(prefix, requester)) {
             record.withdrawn = true;
             record.expires = record.expires.min(cx.now + WITHDRAWAL);
-            self.timers.set(Subject::Requester(prefix, requester), record.expires);
+            self.timers.set(Subject::Requester(record.number), record.expires);
         }
     }
 
     /// Forgets that somebody was told.
     pub(super) fn forget_requester(&mut self, cx: &mut Context<'_>, prefix: IpNet, requester: IpAddr) {
         if let Some(record) = self.requesters.by_prefix.remove(&(prefix, requester)) {
-            self.timers.clear(Subject::Requester(prefix, requester));
-            self.leave_peer(cx, record.nbma, User::Requester(prefix, requester));
+            self.requesters.by_number.remove(&record.number);
+            self.timers.clear(Subject::Requester(record.number));
+            self.leave_peer(cx, record.nbma, User::Requester(record.number));
         }
     }
 
     /// The timer of an answer fired.
-    pub(super) fn requester_due(&mut self, cx: &mut Context<'_>, prefix: IpNet, requester: IpAddr) {
+    pub(super) fn requester_due(&mut self, cx: &mut Context<'_>, number: u32) {
+        let Some(&(prefix, requester)) = self.requesters.by_number.get(&number) else { return };
         let Some(record) = self.requesters.by_prefix.get(&(prefix, requester)) else { return };
         if record.expires <= cx.now {
             self.forget_requester(cx, prefix, requester);
         } else {
-            self.timers.set(Subject::Requester(prefix, requester), record.expires);
+            self.timers.set(Subject::Requester(number), record.expires);
         }
     }
 }

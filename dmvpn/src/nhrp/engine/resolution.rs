@@ -299,7 +299,7 @@ impl Tunnel {
     }
 
     /// Most addresses to remember as unresolved: no more than can be asked for in that time is worth it.
-    pub(super) const fn most_negatives(&self) -> usize {
+    pub(super) fn most_negatives(&self) -> usize {
         self.config.limits.pending_resolutions.saturating_mul(4)
     }
 

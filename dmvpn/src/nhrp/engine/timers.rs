@@ -13,8 +13,8 @@ pub(super) enum Subject {
     Routes,
     /// A shortcut.
     Shortcut(IpNet),
-    /// An answer that was given to somebody.
-    Requester(IpNet, IpAddr),
+    /// An answer that was given to somebody, by its number.
+    Requester(u32),
     /// A cache entry.
     Binding(IpAddr),
     /// An address that could not be resolved.

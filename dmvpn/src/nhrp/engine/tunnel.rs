@@ -120,7 +120,7 @@ impl Tunnel {
             match subject {
                 Subject::Routes => self.routes_settled(cx),
                 Subject::Shortcut(prefix) => self.shortcut_due(cx, prefix),
-                Subject::Requester(prefix, requester) => self.requester_due(cx, prefix, requester),
+                Subject::Requester(number) => self.requester_due(cx, number),
                 Subject::Binding(protocol) => self.binding_due(cx, protocol),
                 Subject::Negative(address) => self.negative_due(cx, address),
                 Subject::Resolution(destination) => self.resolution_due(cx, destination),

@@ -14,8 +14,8 @@ use ipnet::IpNet;
 
 use crate::nhrp::{
     engine::{
-        Action, CacheKind, CacheView, Engine, Environment, EventKind, Failover, Fault, Input, Limits,
-        Multicast, Nhs, NhsView, Policy, RequestIds, Route, ShortcutView, Time, TunnelConfig, TunnelId,
+        Action, CacheKind, CacheView, Engine, Environment, EventKind, Fault, Input, Nhs, NhsView, Policy,
+        RequestIds, Route, Shared, ShortcutView, Time, TunnelConfig, TunnelId,
     },
     wire::{Packet, PacketKind},
 };
@@ -59,10 +59,10 @@ pub(super) fn config(address: &str, nbma: &str) -> TunnelConfig {
         redirect: true,
         shortcut: true,
         max_entries: 1000,
-        failover: Failover::default(),
-        multicast: Multicast::default(),
-        policy: Policy { redirect_interval: Duration::from_millis(1), ..Policy::default() },
-        limits: Limits::default(),
+        failover: Shared::default(),
+        multicast: Shared::default(),
+        policy: Policy { redirect_interval: Duration::from_millis(1), ..Policy::default() }.into(),
+        limits: Shared::default(),
     }
 }
 

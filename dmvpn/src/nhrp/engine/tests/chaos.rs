@@ -54,7 +54,8 @@ impl Chaos {
         config.failover = Failover {
             max_connections: if self.choose(2) == 0 { [(0, 1)].into() } else { [].into() },
             fallback: seconds(self.choose(5)),
-        };
+        }
+        .into();
         config
     }
 

@@ -14,7 +14,7 @@ use crate::{
     },
     datapath::{DataPathError, RunningMode, TcMode},
     nhrp::{
-        engine::{self, CacheView, ShortcutState},
+        engine::{self, CacheView, Fault, ShortcutState},
         wire::PacketKind,
     },
 };
@@ -243,7 +243,14 @@ impl Agent {
             received,
             sent,
         });
-        let errors = counters.faults().map(|(fault, count)| ErrorCount { cause: fault.to_string(), count });
+        let error = |fault: Fault, kind: Option<PacketKind>, count| ErrorCount {
+            cause: fault.to_string(),
+            packet: kind.map(|kind| kind.name().to_owned()),
+            count,
+        };
+        let happened = counters.faults_by_packet().map(|(fault, kind, count)| error(fault, kind, count));
+        let never = counters.faults().filter(|&(_, count)| count == 0);
+        let errors = happened.chain(never.map(|(fault, count)| error(fault, None, count)));
         vec![CounterRow {
             interface: tunnel.name().to_owned(),
             packets: packets.collect(),

@@ -313,7 +313,10 @@ fn counters(rows: &[CounterRow], all: bool) -> String {
         .iter()
         .flat_map(|row| row.errors.iter().map(move |error| (&row.interface, error)))
         .filter(|(_, error)| all || error.count > 0)
-        .map(|(interface, error)| vec![interface.clone(), error.cause.clone(), error.count.to_string()])
+        .map(|(interface, error)| {
+            let packet = or_dash(error.packet.as_ref());
+            vec![interface.clone(), error.cause.clone(), packet, error.count.to_string()]
+        })
         .collect();
 
     let packets = render(&[Words("Interface"), Words("Packet"), Number("Received"), Number("Sent")], packets);
@@ -329,7 +332,7 @@ fn counters(rows: &[CounterRow], all: bool) -> String {
     let errors = if errors.is_empty() {
         "no errors\n".into()
     } else {
-        render(&[Words("Interface"), Words("Error"), Number("Count")], errors)
+        render(&[Words("Interface"), Words("Error"), Words("Received packet"), Number("Count")], errors)
     };
     format!("{packets}\n{redirects}\n{errors}")
 }

@@ -399,7 +399,7 @@ pub struct CounterRow {
     pub interface: String,
     /// Packets by type.
     pub packets: Vec<PacketCount>,
-    /// Errors by cause.
+    /// Errors by cause and by the packet that was received. A cause that did not happen has one row.
     pub errors: Vec<ErrorCount>,
     /// Traffic Indications sent.
     pub redirects_sent: u64,
@@ -426,6 +426,8 @@ pub struct PacketCount {
 pub struct ErrorCount {
     /// The cause, as in `authentication-failed`.
     pub cause: String,
+    /// Type of the packet that was received; `None` where there was none, or where it could not be read.
+    pub packet: Option<String>,
     /// How often.
     pub count: u64,
 }

@@ -246,7 +246,11 @@ pub(crate) fn drops() -> Answer {
 
 pub(crate) fn counters() -> Answer {
     let packet = |kind: &str, received, sent| PacketCount { kind: kind.into(), received, sent };
-    let error = |cause: &str, count| ErrorCount { cause: cause.into(), count };
+    let error = |cause: &str, packet: Option<&str>, count| ErrorCount {
+        cause: cause.into(),
+        packet: packet.map(Into::into),
+        count,
+    };
     let row = |interface: &str, packets, errors| CounterRow {
         interface: interface.into(),
         packets,
@@ -259,8 +263,8 @@ pub(crate) fn counters() -> Answer {
         row(
             "dmvpn0",
             vec![packet("registration-request", 3, 0), packet("resolution-request", 12, 1400)],
-            vec![error("authentication-failed", 4), error("loop", 0)],
+            vec![error("authentication-failed", Some("registration-request"), 4), error("loop", None, 0)],
         ),
-        row("dmvpn1", vec![packet("registration-request", 0, 1)], vec![error("loop", 0)]),
+        row("dmvpn1", vec![packet("registration-request", 0, 1)], vec![error("loop", None, 0)]),
     ])
 }

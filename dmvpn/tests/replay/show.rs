@@ -39,8 +39,10 @@ pub(super) fn counters(engine: &Engine, tunnel: TunnelId) -> Vec<String> {
     let mut lines: Vec<_> = packets
         .map(|(kind, received, sent)| format!("{}: received {received}, sent {sent}", kind.name()))
         .collect();
-    let faults = counters.faults().filter(|&(_, count)| count > 0);
-    lines.extend(faults.map(|(fault, count)| format!("{}: {count}", fault.name())));
+    lines.extend(counters.faults_by_packet().map(|(fault, kind, count)| match kind {
+        Some(kind) => format!("{}: {count} by {}", fault.name(), kind.name()),
+        None => format!("{}: {count}", fault.name()),
+    }));
     let suppressed = [
         ("redirects-suppressed", counters.redirects_suppressed),
         ("events-suppressed", counters.events_suppressed),

@@ -2,14 +2,19 @@
 
 use std::fmt;
 
+use super::ordered_map::OrderedMap;
 use crate::nhrp::wire::PacketKind;
 
 /// Counts of one tunnel since the engine was made.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Counters {
     received: [u64; PACKET_KINDS],
     sent: [u64; PACKET_KINDS],
     faults: [u64; Fault::ALL.len()],
+    /// Those that a received packet of a kind caused.
+    caused: OrderedMap<(Fault, PacketKind), u64>,
+    /// The kind of the packet that is being acted on.
+    current: Option<PacketKind>,
     /// Traffic Indications that were not sent because one was sent shortly before.
     pub redirects_suppressed: u64,
     /// Events that were not reported because too many came at once.
@@ -20,7 +25,7 @@ pub struct Counters {
 const PACKET_KINDS: usize = 8;
 
 /// Why a packet was not acted on, or how an exchange failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// The bytes are no NHRP packet.
     Malformed,
@@ -164,16 +169,37 @@ impl Counters {
         Fault::ALL.into_iter().map(|fault| (fault, self.fault(fault)))
     }
 
+    /// Every fault that happened: the kind of the received packet that it happened to, or `None` if that could not be
+    /// read or there was none; and how often.
+    pub fn faults_by_packet(&self) -> impl Iterator<Item = (Fault, Option<PacketKind>, u64)> + '_ {
+        Fault::ALL.into_iter().flat_map(move |fault| {
+            let by_kind = KINDS.into_iter().filter_map(move |kind| {
+                self.caused.get(&(fault, kind)).map(|&count| (fault, Some(kind), count))
+            });
+            let others = self.fault(fault) - by_kind.clone().map(|(.., count)| count).sum::<u64>();
+            by_kind.chain((others > 0).then_some((fault, None, others)))
+        })
+    }
+
+    /// Faults from here on are not about a packet, until the next one was received.
+    pub(super) const fn no_packet(&mut self) {
+        self.current = None;
+    }
+
     pub(super) const fn count_received(&mut self, kind: PacketKind) {
         self.received[slot(kind)] += 1;
+        self.current = Some(kind);
     }
 
     pub(super) const fn count_sent(&mut self, kind: PacketKind) {
         self.sent[slot(kind)] += 1;
     }
 
-    pub(super) const fn count(&mut self, fault: Fault) {
+    pub(super) fn count(&mut self, fault: Fault) {
         self.faults[fault as usize] += 1;
+        if let Some(kind) = self.current {
+            *self.caused.get_or_insert_with((fault, kind), || 0) += 1;
+        }
     }
 }
 
@@ -200,5 +226,25 @@ mod tests {
         let sent: Vec<_> = counters.packets().filter(|&(_, received, sent)| received + sent > 0).collect();
         assert_eq!(sent, [(PacketKind::ResolutionRequest, 1, 0), (PacketKind::TrafficIndication, 0, 2)]);
         assert_eq!(counters.faults().filter(|&(_, count)| count > 0).count(), 1);
+    }
+
+    #[test]
+    fn tells_which_packets_a_fault_happened_to() {
+        let mut counters = Counters::default();
+        counters.count(Fault::Loop);
+        counters.count_received(PacketKind::PurgeRequest);
+        counters.count(Fault::Loop);
+        counters.count_received(PacketKind::ResolutionRequest);
+        counters.count(Fault::Loop);
+        counters.count(Fault::Loop);
+        counters.no_packet();
+        counters.count(Fault::Encode);
+        let expected = [
+            (Fault::Loop, Some(PacketKind::ResolutionRequest), 2),
+            (Fault::Loop, Some(PacketKind::PurgeRequest), 1),
+            (Fault::Loop, None, 1),
+            (Fault::Encode, None, 1),
+        ];
+        assert_eq!(counters.faults_by_packet().collect::<Vec<_>>(), expected);
     }
 }

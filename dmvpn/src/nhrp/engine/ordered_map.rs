@@ -14,7 +14,7 @@ use std::{
 const FEW: usize = 8;
 
 /// An ordered map.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum OrderedMap<K, V> {
     /// Sorted by key.
     Few(Vec<(K, V)>),

@@ -116,6 +116,7 @@ impl Tunnel {
 
     /// Does what is due.
     pub(super) fn run_timers(&mut self, cx: &mut Context<'_>) {
+        self.counters.no_packet();
         while let Some(subject) = self.timers.pop(cx.now) {
             match subject {
                 Subject::Routes => self.routes_settled(cx),

@@ -10,7 +10,7 @@ use super::{
 
 /// Kind of a packet (`ar$op.type`).
 #[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PacketKind {
     /// Where is this address?
     ResolutionRequest = 1,

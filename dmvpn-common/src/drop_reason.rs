@@ -48,6 +48,8 @@ pub enum DropReason {
     /// The inner source is not routed to the peer the packet came from, on a tunnel that checks it. Belongs to
     /// "routing".
     Spoofed = 17,
+    /// A copy of a multicast packet could not be made: out of memory. Belongs to "internal".
+    NotCopied = 18,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -57,7 +59,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -76,6 +78,7 @@ impl DropReason {
         Self::NoUnderlayRoute,
         Self::Congestion,
         Self::Spoofed,
+        Self::NotCopied,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -99,6 +102,7 @@ impl DropReason {
             Self::NoUnderlayRoute => "no-underlay-route",
             Self::Congestion => "congestion",
             Self::Spoofed => "spoofed",
+            Self::NotCopied => "not-copied",
         }
     }
 
@@ -123,6 +127,7 @@ impl DropReason {
             Self::NoUnderlayRoute => "no route to the peer's NBMA address",
             Self::Congestion => "marked as congested on the way, and the sender cannot be told (RFC 6040)",
             Self::Spoofed => "from a source address that is not routed to the peer it came from",
+            Self::NotCopied => "no memory for a copy of a multicast packet",
         }
     }
 }

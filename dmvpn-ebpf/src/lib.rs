@@ -5,7 +5,7 @@
 //! | program | hook | attach to | decision |
 //! |---|---|---|---|
 //! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`hit`], [`receive`] |
-//! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`] |
+//! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`], [`replicate`] |
 //!
 //! Load-time settings (`EbpfLoader::override_global`), see [`settings`]:
 //!
@@ -14,6 +14,7 @@
 //! | `NHRP_SOURCE_LIMIT` | `u32` | 200 packets a second; 0 is no limit |
 //! | `REDIRECT_INTERVAL_NS` | `u64` | 8,000,000,000 |
 //! | `ROUTE_CACHE_BITS` | `u32` | 16: two to the power of it are the slots of a CPU |
+//! | `MAX_PEERS` | `u32` | 16,384 |
 //! | `AYA_LOG_LEVEL` | `u8` | aya's default is "all": **always set it**, to 0 unless logging is wanted |
 //!
 //! Maps: see [`maps`]. The loader sizes those that grow with the number of peers, and the caches, with `map_max_entries`.
@@ -54,6 +55,7 @@ pub mod outer;
 pub mod packet;
 pub mod receive;
 pub mod redirect;
+pub mod replicate;
 pub mod route;
 pub mod scratch;
 pub mod settings;

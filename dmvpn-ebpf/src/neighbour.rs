@@ -15,6 +15,7 @@ const START: usize = ethernet::LENGTH as usize;
 const ARP_REQUEST: u16 = 1;
 const ICMPV6: u8 = 58;
 const NEIGHBOUR_SOLICITATION: u8 = 135;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
 /// What the sender of a frame wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +43,18 @@ pub fn arp<P: Packet>(packet: &P) -> Question {
     Question::NextHop(Address::v4(target))
 }
 
-/// What the sender of a neighbour solicitation wants to know; `None`: an IPv6 frame is something else.
+/// What the sender of a neighbour solicitation or advertisement wants to know; `None`: an IPv6 frame is something else.
 #[inline(always)]
 pub fn solicitation<P: Packet>(packet: &P) -> Option<Question> {
     let frame = packet.block::<{ SOLICITATION_FRAME as usize }>(0)?;
-    if frame.byte::<{ START + 6 }>() != ICMPV6 || frame.byte::<{ START + 40 }>() != NEIGHBOUR_SOLICITATION {
+    if frame.byte::<{ START + 6 }>() != ICMPV6 {
         return None;
+    }
+    match frame.byte::<{ START + 40 }>() {
+        NEIGHBOUR_SOLICITATION => {}
+        // It would announce a link-layer address that means something else to every peer.
+        NEIGHBOUR_ADVERTISEMENT => return Some(Question::Nothing),
+        _ => return None,
     }
     // Duplicate address detection has no source.
     if frame.ipv6::<{ START + 8 }>() == [0; 16] {
@@ -107,6 +114,7 @@ mod tests {
         let next_hop = Some(Question::NextHop(Address::v6([9; 16])));
         assert_eq!(solicitation(&icmpv6_frame(135, [1; 16], [9; 16])), next_hop);
         assert_eq!(solicitation(&icmpv6_frame(135, [0; 16], [9; 16])), Some(Question::Nothing), "detection");
+        assert_eq!(solicitation(&icmpv6_frame(136, [1; 16], [9; 16])), Some(Question::Nothing), "answer");
         assert_eq!(solicitation(&icmpv6_frame(133, [1; 16], [9; 16])), None, "router solicitation");
         assert_eq!(solicitation(&TestPacket(vec![0; 77])), None, "short");
     }

@@ -14,3 +14,7 @@ pub static REDIRECT_INTERVAL_NS: Global<u64> = Global::new(8_000_000_000);
 /// Slots of each CPU in `ROUTE_CACHE` as a power of two, 2 at least; `ROUTE_CACHE_IPV6` has a quarter of them.
 #[unsafe(no_mangle)]
 pub static ROUTE_CACHE_BITS: Global<u32> = Global::new(16);
+
+/// Peers there can be at most, and so receivers of a multicast packet: the loader knows.
+#[unsafe(no_mangle)]
+pub static MAX_PEERS: Global<u32> = Global::new(16384);

@@ -4,17 +4,19 @@
 #![expect(unsafe_code, reason = "kernel helpers and the context's fields are reached by pointer")]
 
 use aya_ebpf::{
+    bindings::__sk_buff,
     bindings::{
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
         BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode,
     },
-    helpers::generated::{bpf_redirect, bpf_redirect_neigh},
+    helpers::generated::{
+        bpf_clone_redirect, bpf_loop, bpf_redirect, bpf_redirect_neigh, bpf_skb_store_bytes,
+    },
     programs::TcContext,
 };
+use dmvpn_common::{DropReason, PeerMac, Underlay};
 
-use dmvpn_common::Underlay;
-
-use crate::{ethernet, packet::Packet, tunnel::TunnelPacket};
+use crate::{count, ethernet, packet::Packet, replicate, settings, tunnel::TunnelPacket};
 
 /// A packet at a TC hook.
 pub struct SkbPacket(pub TcContext);
@@ -65,6 +67,17 @@ impl TunnelPacket for SkbPacket {
     }
 
     #[inline(always)]
+    fn copy_along(&mut self, first: u32) -> u32 {
+        let mut walk = Walk { packet: self.0.skb.skb, receiver: first };
+        let context: *mut Walk = &raw mut walk;
+        // SAFETY: the callback is called with the context, which outlives the call, and what is in it.
+        unsafe {
+            bpf_loop(settings::MAX_PEERS.load(), copy as *mut core::ffi::c_void, context.cast(), 0);
+        }
+        walk.receiver
+    }
+
+    #[inline(always)]
     fn make_room(&mut self, length: u32, ether_type: u16) -> bool {
         let mode = bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
         let family = if ether_type == ethernet::IPV4 {
@@ -98,4 +111,44 @@ impl TunnelPacket for SkbPacket {
         // SAFETY: takes no parameters but numbers.
         unsafe { bpf_redirect_neigh(next_hop.route_ifindex, core::ptr::null_mut(), 0, 0) as i32 }
     }
+}
+
+/// A packet on its way along a list of receivers.
+#[repr(C)]
+struct Walk {
+    packet: *mut __sk_buff,
+    /// Who has not got it yet.
+    receiver: u32,
+}
+
+/// `ENOBUFS`: the copy was made, and dropped on its way, which was counted there. Some kernels return a positive number
+/// instead.
+const DROPPED_LATER: i64 = -105;
+
+/// One step: sends a copy to the receiver the packet is at, unless it is the last one. The kernel calls it until it
+/// returns 1.
+///
+/// # Safety
+///
+/// The context is a [`Walk`] with the program's own packet.
+unsafe extern "C" fn copy(_step: u32, walk: *mut Walk) -> i64 {
+    // SAFETY: the caller's.
+    let Walk { packet, receiver } = unsafe { walk.read() };
+    let next = replicate::after(receiver);
+    if next == 0 {
+        return 1;
+    }
+    let address = PeerMac::from_index(receiver).0;
+    // SAFETY: the packet is the program's; nothing else of it is in use; the address has the length given.
+    let result = unsafe {
+        bpf_skb_store_bytes(packet, 0, address.as_ptr().cast(), address.len() as u32, 0);
+        bpf_clone_redirect(packet, (*packet).ifindex, 0)
+    };
+    if result < 0 && result != DROPPED_LATER {
+        // SAFETY: the packet is the program's.
+        count::dropped(DropReason::NotCopied, unsafe { (*packet).len });
+    }
+    // SAFETY: the caller's.
+    unsafe { (*walk).receiver = next };
+    0
 }

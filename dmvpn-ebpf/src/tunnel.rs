@@ -9,6 +9,7 @@ use crate::{
     neighbour::{self, Question},
     outer,
     packet::Packet,
+    replicate,
 };
 
 /// Ethernet and the fixed part of IPv4, which is no longer than that of IPv6.
@@ -24,6 +25,10 @@ pub trait TunnelPacket: Packet {
 
     /// How many packets it is on the wire: more than one when segmentation is left to the device.
     fn segments(&self) -> u32;
+
+    /// Sends copies of the frame by its own interface again: to the peer `first` and to those that follow it in the list
+    /// of receivers, but not to the last, whose index it returns.
+    fn copy_along(&mut self, first: u32) -> u32;
 
     /// Makes room for an outer IP (`ether_type` says which) and GRE header of `length` bytes behind the Ethernet header.
     /// `false`: impossible.
@@ -53,20 +58,20 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     if protocol == ethernet::ARP {
         return Err(swallow_arp(packet));
     }
-    if destination[0] & 1 != 0 {
-        return Err(if protocol == ethernet::IPV6 {
-            swallow_ipv6(packet)
-        } else {
-            DropReason::NoMulticastReceiver
-        });
-    }
     let (tos, df) = match protocol {
         ethernet::IPV4 => (header.byte::<15>(), header.byte::<20>() & ipv4::DONT_FRAGMENT),
         // Version and traffic class share the first two bytes. Routers never fragment IPv6.
         ethernet::IPV6 => ((header.half::<14>() >> 4) as u8, ipv4::DONT_FRAGMENT),
         _ => return Err(DropReason::GreProtocol),
     };
-    let index = PeerMac::index_of(destination).ok_or(DropReason::NoSuchPeer)?;
+    let index = if destination[0] & 1 != 0 {
+        if protocol == ethernet::IPV6 && swallow_ipv6(packet) {
+            return Err(DropReason::NeighbourSolicitation);
+        }
+        replicate::to_receivers(packet)?
+    } else {
+        PeerMac::index_of(destination).ok_or(DropReason::NoSuchPeer)?
+    };
     let Some(peer) = maps::PEERS.get(index) else { return Err(DropReason::NoSuchPeer) };
     if peer.state == PeerState::Free || peer.tunnel_ifindex != packet.interface() {
         return Err(DropReason::NoSuchPeer);
@@ -107,16 +112,16 @@ fn swallow_arp<P: TunnelPacket>(packet: &mut P) -> DropReason {
     DropReason::NeighbourSolicitation
 }
 
-/// Turns a neighbour solicitation into an event. Other IPv6 multicast has no receiver.
+/// Turns a neighbour solicitation into an event. `false`: the packet is no part of address resolution.
 #[inline(always)]
-fn swallow_ipv6<P: TunnelPacket>(packet: &mut P) -> DropReason {
+fn swallow_ipv6<P: TunnelPacket>(packet: &mut P) -> bool {
     if !packet.reach(neighbour::SOLICITATION_FRAME) {
-        return DropReason::NoMulticastReceiver;
+        return false;
     }
     match neighbour::solicitation(packet) {
-        None => return DropReason::NoMulticastReceiver,
+        None => return false,
         Some(Question::NextHop(next_hop)) => event::resolve(packet.interface(), next_hop),
         Some(Question::Nothing) => {}
     }
-    DropReason::NeighbourSolicitation
+    true
 }

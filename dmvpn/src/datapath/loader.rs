@@ -27,6 +27,7 @@ mod settings {
     pub(super) const NHRP_SOURCE_LIMIT: &str = "NHRP_SOURCE_LIMIT";
     pub(super) const REDIRECT_INTERVAL_NS: &str = "REDIRECT_INTERVAL_NS";
     pub(super) const ROUTE_CACHE_BITS: &str = "ROUTE_CACHE_BITS";
+    pub(super) const MAX_PEERS: &str = "MAX_PEERS";
 }
 
 /// How to load.
@@ -208,7 +209,8 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
         .override_global(aya_log::LEVEL, &log, true)
         .override_global(settings::NHRP_SOURCE_LIMIT, &options.nhrp_source_limit, true)
         .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true)
-        .override_global(settings::ROUTE_CACHE_BITS, &cache_bits, true);
+        .override_global(settings::ROUTE_CACHE_BITS, &cache_bits, true)
+        .override_global(settings::MAX_PEERS, &options.max_peers, true);
     for name in map_names::ALL {
         loader.map_pin_path(name, pins.map(name));
     }

@@ -93,7 +93,7 @@ fn drops_and_counts_what_has_no_receiver() {
         for (what, frame, reason) in [
             ("foreign address", to([2, 0, 0, 0, 0, 1]), DropReason::NoSuchPeer),
             ("free index", to_index(5), DropReason::NoSuchPeer),
-            ("index beyond the table", to_index(8), DropReason::NoSuchPeer),
+            ("index beyond the table", to_index(9), DropReason::NoSuchPeer),
             ("the tunnel itself", to(PeerMac::TUNNEL.0), DropReason::NoSuchPeer),
             ("peer of another interface", to_index(4), DropReason::NoSuchPeer),
             ("peer that is down", to_index(3), DropReason::PeerDown),

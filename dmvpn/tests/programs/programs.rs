@@ -9,8 +9,9 @@ use aya::{
 };
 use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
-    Control, DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Keyed, LocalAddress, NbmaKey, Peer,
-    PeerCounters, PeerIndex, PeerState, Tunnel, TunnelKey, Underlay, UnderlayState, map_names, program_names,
+    Control, DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Interface, InterfaceRole, Keyed,
+    LocalAddress, MulticastReceiver, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Tunnel, TunnelKey,
+    Underlay, UnderlayState, map_names, program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -53,11 +54,13 @@ pub(crate) struct Settings {
     pub(crate) nhrp_source_limit: u32,
     pub(crate) redirect_interval_ns: u64,
     pub(crate) log_level: u8,
+    /// Peers there is room for, index 0 not counted.
+    pub(crate) max_peers: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { nhrp_source_limit: 200, redirect_interval_ns: 8_000_000_000, log_level: 0 }
+        Self { nhrp_source_limit: 200, redirect_interval_ns: 8_000_000_000, log_level: 0, max_peers: 8 }
     }
 }
 
@@ -72,7 +75,7 @@ impl Programs {
     }
 
     pub(crate) fn load_with(settings: Settings) -> Self {
-        let Settings { nhrp_source_limit, redirect_interval_ns, log_level } = settings;
+        let Settings { nhrp_source_limit, redirect_interval_ns, log_level, max_peers } = settings;
         let cpus = u32::try_from(aya::util::nr_cpus().unwrap()).unwrap();
         let mut ebpf = EbpfLoader::new()
             .override_global("NHRP_SOURCE_LIMIT", &nhrp_source_limit, true)
@@ -81,9 +84,11 @@ impl Programs {
             .override_global("ROUTE_CACHE_BITS", &CACHE_BITS, true)
             .map_max_entries(map_names::ROUTE_CACHE, cpus << CACHE_BITS)
             .map_max_entries(map_names::ROUTE_CACHE_IPV6, cpus << CACHE_BITS >> 2)
-            .map_max_entries(map_names::PEERS, 8)
-            .map_max_entries(map_names::PEER_BY_NBMA, 8)
-            .map_max_entries(map_names::PEER_COUNTERS, 8)
+            .override_global("MAX_PEERS", &max_peers, true)
+            .map_max_entries(map_names::PEERS, max_peers + 1)
+            .map_max_entries(map_names::PEER_BY_NBMA, max_peers)
+            .map_max_entries(map_names::PEER_COUNTERS, max_peers + 1)
+            .map_max_entries(map_names::MULTICAST, max_peers + 1)
             .map_max_entries(map_names::UNDERLAY, 4)
             .load(OBJECT)
             .unwrap_or_else(|error| panic!("loading needs root: {error}"));
@@ -127,6 +132,24 @@ impl Programs {
 
     pub(crate) fn set_peer(&mut self, index: u32, peer: &Peer) {
         self.array::<Peer>(map_names::PEERS).set(index, *peer, 0).unwrap();
+    }
+
+    /// Makes these peers, in this order, the receivers of multicast packets of a tunnel.
+    pub(crate) fn set_receivers(&mut self, tunnel: &Tunnel, peers: &[u32]) {
+        let mut list = self.array::<MulticastReceiver>(map_names::MULTICAST);
+        let mut next = 0;
+        // From the end, so that a peer that occurs twice makes a list without an end.
+        for &peer in peers.iter().rev() {
+            list.set(peer, MulticastReceiver { next }, 0).unwrap();
+            next = peer;
+        }
+        let interface = Interface {
+            role: InterfaceRole::Tunnel,
+            tunnel: tunnel.id,
+            first_receiver: next,
+            ..Interface::default()
+        };
+        self.insert(map_names::INTERFACES, tunnel.ifindex, interface);
     }
 
     pub(crate) fn set_next_hop(&mut self, index: u32, next_hop: Underlay) {

@@ -75,6 +75,7 @@ fn what_is_no_question_is_swallowed() {
                 icmpv6(135, Ipv6Addr::UNSPECIFIED, ours),
                 DropReason::NeighbourSolicitation,
             ),
+            ("neighbour advertisement", icmpv6(136, ours, ours), DropReason::NeighbourSolicitation),
             ("router solicitation", icmpv6(133, ours, ours), DropReason::NoMulticastReceiver),
         ] {
             let before = packets(&hub, reason);

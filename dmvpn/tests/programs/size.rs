@@ -55,6 +55,8 @@ fn holds_the_maps_the_agent_knows() {
 
 const FRAME_POINTER: u8 = 10;
 const CALL_OF_FUNCTION: (u8, u8) = (0x85, 1);
+/// The address of a function, for the kernel to call.
+const ADDRESS_OF_FUNCTION: (u8, u8) = (0x18, 4);
 
 /// The stack a program needs, as the kernel reckons: that of its functions, each rounded up to 32 bytes, along the
 /// deepest chain of calls.
@@ -77,7 +79,9 @@ fn stack_from(instructions: &[bpf_insn], start: usize) -> i32 {
     let called = |place: usize| {
         let call = &instructions[place];
         let distance = isize::try_from(call.imm).unwrap() + 1;
-        ((call.code, call.src_reg()) == CALL_OF_FUNCTION).then(|| place.strict_add_signed(distance))
+        [CALL_OF_FUNCTION, ADDRESS_OF_FUNCTION]
+            .contains(&(call.code, call.src_reg()))
+            .then(|| place.strict_add_signed(distance))
     };
 
     let starts: BTreeSet<_> = (0..instructions.len()).filter_map(called).collect();

@@ -6,12 +6,12 @@
 //! so it passes the tunnel program as any other frame to that peer does. The last receiver gets the frame itself, and
 //! where there is one receiver only, as on most spokes, nothing is copied.
 
-use dmvpn_common::DropReason;
+use dmvpn_common::{DropReason, PeerMac};
 
-use crate::{maps, tunnel::TunnelPacket};
+use crate::{ethernet, maps, tunnel::TunnelPacket};
 
 /// Sends a copy of the frame to every receiver of its interface but one, and returns the index of that peer, to which
-/// the frame itself is to go.
+/// the frame itself is now addressed.
 #[inline(always)]
 #[expect(unsafe_code, reason = "values of a hash map may change while they are read")]
 pub fn to_receivers<P: TunnelPacket>(packet: &mut P) -> Result<u32, DropReason> {
@@ -22,7 +22,14 @@ pub fn to_receivers<P: TunnelPacket>(packet: &mut P) -> Result<u32, DropReason> 
         return Err(DropReason::NoMulticastReceiver);
     }
     // One receiver: on a spoke that is the rule.
-    if after(first) == 0 { Ok(first) } else { Ok(packet.copy_along(first)) }
+    let last = if after(first) == 0 { first } else { packet.copy_along(first) };
+    // The kernel finds no next hop for a frame to a group.
+    if !packet.reach(ethernet::LENGTH) {
+        return Err(DropReason::Truncated);
+    }
+    let Some(mut header) = ethernet::header(packet) else { return Err(DropReason::Truncated) };
+    header.copy_in::<[u8; 6], 0>(PeerMac::from_index(last).0);
+    Ok(last)
 }
 
 /// The peer that follows `peer` in its list; 0 at the end.

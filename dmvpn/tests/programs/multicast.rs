@@ -2,15 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::{Ipv4Addr, UdpSocket},
 };
 
-use dmvpn_common::{DropReason, Peer, PeerMac, PeerState};
+use dmvpn_common::{DropReason, Peer, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
-    frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Gre, Ip, UDP, ethernet},
+    frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, GATEWAY_MAC, Gre, Ip, UDP, WAN_MAC, ethernet},
     hub::Hub,
-    namespace::{in_namespace, index_of, ip},
+    namespace::{in_namespace, index_of, ip, mac_text},
     programs::{Outcome, Settings, next_hop, peer, tc},
     wire::Wire,
 };
@@ -35,19 +36,18 @@ fn hub(peers: u32) -> (Hub, Wire) {
 }
 
 fn hub_with(peers: u32, key: Option<u32>) -> (Hub, Wire) {
-    let mut hub = Hub::new(0, key, Settings { max_peers: peers.max(8), ..Settings::default() });
-    // Multicast of IPv6's own would be copied, too.
-    for interface in ["dmvpn0", "wan0", "wan0-x"] {
-        ip(&format!("link set {interface} addrgenmode none"));
-        ip(&format!("address flush dev {interface} scope link"));
+    // Multicast of IPv6's own would be seen, too.
+    for conf in ["all", "default"] {
+        fs::write(format!("/proc/sys/net/ipv6/conf/{conf}/disable_ipv6"), "1").unwrap();
     }
+    let mut hub = Hub::new(0, key, Settings { max_peers: peers.max(8), ..Settings::default() });
     for index in 1..=peers {
         hub.programs.set_peer(index, &peer(&hub.tunnel, nbma(index), key));
     }
     let receivers: Vec<u32> = (1..=peers).collect();
     hub.programs.set_receivers(&hub.tunnel, &receivers);
     let wan = index_of("wan0");
-    hub.programs.set_next_hop(1, dmvpn_common::Underlay { ifindex: wan, route_ifindex: wan, ..next_hop() });
+    hub.programs.set_next_hop(1, Underlay { ifindex: wan, route_ifindex: wan, ..next_hop() });
     hub.programs.attach_tunnel("dmvpn0");
     (hub, Wire::open("wan0"))
 }
@@ -106,6 +106,23 @@ fn every_receiver_gets_the_packet_with_its_own_outer_header() {
             assert_eq!(hub.programs.drops(), []);
         });
     }
+}
+
+/// The kernel fills in the link-layer addresses, as for any other packet.
+#[test]
+fn copies_go_by_the_kernel_while_the_next_hop_is_not_known() {
+    in_namespace(|| {
+        let (mut hub, wire) = hub(3);
+        let wan = index_of("wan0");
+        let state = UnderlayState::Unresolved;
+        hub.programs.set_next_hop(1, Underlay { state, ifindex: wan, route_ifindex: wan, ..next_hop() });
+        ip(&format!("link set wan0 address {}", mac_text(WAN_MAC)));
+        ip("route add 198.18.0.0/15 via 192.0.2.254");
+        ip(&format!("neighbour add 192.0.2.254 lladdr {} dev wan0 nud permanent", mac_text(GATEWAY_MAC)));
+        ip("route add 224.0.0.0/4 dev dmvpn0");
+        assert_eq!(copies_of_a_datagram(&wire), (1..=3).map(|peer| (nbma(peer), 1)).collect());
+        assert_eq!(hub.programs.drops(), []);
+    });
 }
 
 /// How many copies each peer gets of one datagram that a program of this box sends to a group.

@@ -9,6 +9,7 @@ mod ipv6_underlay;
 mod leftovers;
 mod many_peers;
 mod maps;
+mod multicast;
 mod phase1;
 mod phase2;
 mod phase3;

@@ -27,7 +27,7 @@ const PACKETS: u8 = 20;
 /// Sent by the hub when all is over: what comes later is not waited for.
 const END: u8 = 255;
 
-/// Where RIP version 2 speaks, and RIPng.
+/// Where RIP version 2 speaks, and where `RIPng` does.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 9);
 const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 9);
 

@@ -73,7 +73,7 @@ fn to_ipv6_group() -> Vec<u8> {
 
 /// The frame a peer is to get.
 fn copy_for(peer: u32, protocol: u16, packet: &[u8], key: Option<u32>) -> Vec<u8> {
-    let mut gre = Gre { protocol, key, ..Gre::to(nbma(peer), packet.to_vec()) };
+    let mut gre = Gre { key, protocol, ..Gre::to(nbma(peer), packet.to_vec()) };
     gre.ip.tos = 0xc0;
     gre.frame()
 }

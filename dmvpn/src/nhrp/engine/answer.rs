@@ -115,7 +115,8 @@ impl Tunnel {
             // Our packets to it would come back to us, or to the NAT that both of us are behind.
             return self.refuse(cx, source, packet, CieCode::PROHIBITED);
         }
-        if !self.remember_requester(cx, answer.prefix, requester, origin.nbma, holding, destination) {
+        let prefix = narrowed(answer.prefix, destination, &packet);
+        if !self.remember_requester(cx, prefix, requester, origin.nbma, holding, destination) {
             return self.refuse(cx, source, packet, CieCode::NO_RESOURCES);
         }
         self.cache_requester(cx, source, requester, origin, &packet);
@@ -128,7 +129,7 @@ impl Tunnel {
             flags = flags | Flags::RESOLUTION_UNIQUE;
         }
         let cie = Cie {
-            prefix_length: answer.prefix.prefix_len(),
+            prefix_length: prefix.prefix_len(),
             mtu: answer.mtu,
             holding_time: answer.holding,
             ..Cie::binding(answer.nbma, answer.protocol)
@@ -203,4 +204,14 @@ impl Tunnel {
         self.sign_reply(&mut reply);
         self.send(cx, source, reply);
     }
+}
+
+/// No wider than who asks wants it (RFC 2332 5.2.1). One host is no such wish: Cisco says it always (by 0), and takes
+/// what comes.
+fn narrowed(prefix: IpNet, destination: IpAddr, request: &Packet) -> IpNet {
+    let cie = request.body.clients().and_then(|clients| clients.cies.first());
+    let widest = cie.map_or(0, |cie| cie.prefix_length);
+    let narrower = prefix.prefix_len() + 1..prefix.max_prefix_len();
+    let narrower = IpNet::new(destination, widest).ok().filter(|_| narrower.contains(&widest));
+    narrower.map_or(prefix, |narrower| narrower.trunc())
 }

@@ -33,7 +33,7 @@ impl Tunnel {
             let host = prefix.addr();
             let for_client = prefix.prefix_len() == prefix.max_prefix_len()
                 && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
-            if self.config.policy.summaries.contains(&prefix) {
+            if self.config.policy.summaries.iter().any(|summary| summary.contains(&prefix)) {
                 self.check_summary(cx, prefix);
             } else if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {
                 self.purge_requesters(cx, prefix);
@@ -41,7 +41,7 @@ impl Tunnel {
         }
     }
 
-    /// The same for a summary, of which only a part need be here: what somebody asked for decides for them.
+    /// The same for a summary or a part of one. Not all of it need be here: what somebody asked for decides for them.
     fn check_summary(&mut self, cx: &mut Context<'_>, summary: IpNet) {
         let mut here = BTreeMap::new();
         for (requester, nbma, destination) in self.requesters.asked_for(summary) {

@@ -11,9 +11,10 @@ use ipnet::IpNet;
 
 use super::{
     Fault,
-    cache::{Kind, Offer},
+    cache::{Binding, Kind, Offer},
     message::seconds,
     server::Origin,
+    shortcut::Source,
     tunnel::{Context, Tunnel},
 };
 use crate::nhrp::wire::{Body, Cie, CieCode, ExtensionKind, Flags, Packet, Value};
@@ -70,26 +71,42 @@ impl Tunnel {
         summaries.max_by_key(|summary| summary.prefix_len()).copied()
     }
 
-    /// Answers for a client from its registration, if the policy says so and there is one.
+    /// Whether we answer for a client from its registration: of the destination, or of a network that it is in.
     pub(super) fn can_answer_for(&self, destination: IpAddr) -> bool {
-        self.config.policy.answer_for_clients
-            && self.cache.get(&destination).is_some_and(|binding| binding.offer.kind == Kind::Registered)
+        self.config.policy.answer_for_clients && self.registration_for(destination).is_some()
+    }
+
+    /// The registration that a destination is in: its prefix, the client, and what the client said of itself.
+    fn registration_for(&self, destination: IpAddr) -> Option<(IpNet, IpAddr, &Binding)> {
+        let registered = |client| self.cache.get(&client).filter(|held| held.offer.kind == Kind::Registered);
+        if self.cache.contains_key(&destination) {
+            return Some((IpNet::from(destination), destination, registered(destination)?));
+        }
+        let (prefix, network) = self.shortcuts.covering(destination)?;
+        let is_registered = network.source == Source::Registered;
+        is_registered.then_some((prefix, network.via, registered(network.via)?))
     }
 
     /// Answers for a client from its registration.
     pub(super) fn answer_for_client(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet) {
         let Some(destination) = packet.destination_protocol else { return };
-        let Some(binding) = self.cache.get(&destination) else { return };
+        let Some((prefix, client, binding)) = self.registration_for(destination) else { return };
+        let network = self.shortcuts.get(prefix).map(|network| network.expires);
+        let expires = [network, binding.expires].into_iter().flatten().min();
         // RFC 2332 5.2.2: what is left of the holding time.
-        let left = binding.expires.map_or(self.config.holding_time, |at| at.since(cx.now));
+        let left = expires.map_or(self.config.holding_time, |at| at.since(cx.now));
         let offer = &binding.offer;
         if packet.flags.contains(Flags::RESOLUTION_UNIQUE) && !offer.unique {
             return self.refuse(cx, source, packet, CieCode::NOT_UNIQUE);
         }
+        if self.origin(&packet, source).nbma == offer.nbma {
+            // Both are behind one NAT, which does not bring packets of one to the other. We relay them.
+            return self.refuse(cx, source, packet, CieCode::PROHIBITED);
+        }
         let answer = Answer {
-            prefix: IpNet::from(destination),
+            prefix,
             nbma: offer.claimed,
-            protocol: destination,
+            protocol: client,
             holding: seconds(left),
             mtu: if offer.mtu == 0 { self.config.mtu } else { offer.mtu },
             unique: offer.unique,

@@ -31,8 +31,11 @@ impl Tunnel {
     fn check_answers(&mut self, cx: &mut Context<'_>) {
         for prefix in self.requesters.prefixes() {
             let host = prefix.addr();
-            let for_client = prefix.prefix_len() == prefix.max_prefix_len()
-                && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
+            let is_host = prefix.prefix_len() == prefix.max_prefix_len();
+            let network = self.shortcuts.get(prefix);
+            let for_client = network.is_some_and(|network| network.source == Source::Registered)
+                || is_host
+                    && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
             if self.config.policy.summaries.iter().any(|summary| summary.contains(&prefix)) {
                 self.check_summary(cx, prefix);
             } else if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {

@@ -189,7 +189,10 @@ impl Tunnel {
                     self.report_registered(cx, protocol, origin);
                 }
                 // Those who were told where it was still send there.
-                self.purge_requesters(cx, IpNet::from(protocol));
+                let networks: Vec<_> = self.shortcuts.via(protocol).collect();
+                for told in networks.into_iter().chain([IpNet::from(protocol)]) {
+                    self.purge_requesters(cx, told);
+                }
             }
             Installed::New | Installed::Refreshed if !was_registered => {
                 self.report_registered(cx, protocol, origin);

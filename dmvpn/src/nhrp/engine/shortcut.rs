@@ -301,6 +301,12 @@ impl Tunnel {
         let Some(shortcut) = self.shortcuts.remove(prefix) else { return };
         if shortcut.source == Source::Registered {
             self.revision += 1;
+            // The last words of an agent that stops are said already.
+            let silent = reason == Reason::Shutdown
+                || reason == Reason::Expired && !self.config.policy.purge_on_expiry;
+            if !silent {
+                self.purge_requesters(cx, prefix);
+            }
         }
         self.timers.clear(Subject::Shortcut(prefix));
         cx.out.push(Action::RemoveRoute { tunnel: self.config.id, prefix, via: Some(shortcut.via) });

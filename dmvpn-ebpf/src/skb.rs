@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use dmvpn_common::{DropReason, PeerMac, Underlay};
 
-use crate::{count, ethernet, packet::Packet, replicate, settings, tunnel::TunnelPacket};
+use crate::{count, ethernet, ipv4, ipv6, packet::Packet, replicate, settings, tunnel::TunnelPacket};
 
 /// A packet at a TC hook.
 pub struct SkbPacket(pub TcContext);
@@ -24,6 +24,9 @@ pub struct SkbPacket(pub TcContext);
 /// Tells the kernel what is added, so that it can segment a large packet later. The segment size stays: it was chosen
 /// for the tunnel interface's MTU, which leaves room for the outer header.
 const ENCAPSULATION: u32 = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
+
+/// Bytes that an IPv6 header is longer than an IPv4 header.
+const HEADERS_DIFFER: i32 = (ipv6::LENGTH - ipv4::LENGTH) as i32;
 
 impl Packet for SkbPacket {
     #[inline(always)]
@@ -89,13 +92,26 @@ impl TunnelPacket for SkbPacket {
             return true;
         }
         // The kernel keeps the offsets of one encapsulation only. A packet that is one already (VXLAN through the
-        // tunnel, say) can still get another header, unless its segmentation is left to the device or its protocol
-        // differs from the outer one's.
+        // tunnel, say) can still get another header, unless its segmentation is left to the device.
         // SAFETY: as above.
         let (segment_size, protocol) = unsafe { ((*self.0.skb.skb).gso_size, (*self.0.skb.skb).protocol) };
-        segment_size == 0
-            && protocol == u32::from(ether_type.to_be())
-            && self.0.adjust_room(length as i32, mode, 0).is_ok()
+        if segment_size != 0 {
+            return false;
+        }
+        let ether_type = ether_type.to_be();
+        let room = length as i32;
+        if protocol == u32::from(ether_type) {
+            return self.0.adjust_room(room, mode, 0).is_ok();
+        }
+        // Without those offsets room does not change the protocol. What does is meant for translation: it puts as many
+        // bytes in front of an IPv4 packet as an IPv6 header is longer, or takes them away.
+        if ether_type == ethernet::IPV6.to_be() {
+            self.0.skb.change_proto(ether_type, 0).is_ok()
+                && self.0.adjust_room(room - HEADERS_DIFFER, mode, 0).is_ok()
+        } else {
+            self.0.adjust_room(room + HEADERS_DIFFER, mode, 0).is_ok()
+                && self.0.skb.change_proto(ether_type, 0).is_ok()
+        }
     }
 
     #[inline(always)]

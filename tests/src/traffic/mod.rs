@@ -9,5 +9,5 @@ mod stream;
 pub use bulk::{Transfer, transfer};
 pub use path::path;
 pub use ping::{Reply, ping};
-pub use ping6::ping6;
+pub use ping6::{ping6, ping6_by_kernel};
 pub use stream::{Report, Stream};

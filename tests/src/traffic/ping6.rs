@@ -1,12 +1,13 @@
 //! One echo of ICMP for IPv6.
 
 use std::{
-    io::{ErrorKind, Read as _},
+    io::{self, ErrorKind, Read as _},
     net::{Ipv6Addr, SocketAddrV6},
+    os::fd::AsRawFd as _,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -14,6 +15,9 @@ use crate::namespace::Namespace;
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
+
+/// Hop-by-hop options that are padding: every router has to look at them.
+const PADDING: [u8; 8] = [0, 0, 1, 4, 0, 0, 0, 0];
 
 /// Sends one echo request with this sequence number by `interface`, which counts for a link-local destination; whether
 /// an answer comes in time.
@@ -24,9 +28,41 @@ pub fn ping6(
     sequence: u16,
     patience: Duration,
 ) -> Result<bool> {
+    let socket = from.run(|| {
+        Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).context("opening a raw socket")
+    })?;
+    echo(from, &socket, to, interface, sequence, patience)
+}
+
+/// The same with options that only a kernel looks at, no program in its way.
+pub fn ping6_by_kernel(from: &Namespace, to: Ipv6Addr, sequence: u16, patience: Duration) -> Result<bool> {
+    let socket = from.run(|| {
+        Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).context("opening a raw socket")
+    })?;
+    #[expect(unsafe_code, reason = "socket2 has no setter for IPV6_HOPOPTS")]
+    // SAFETY: the descriptor is open, the value lives across the call and its length is given.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_HOPOPTS,
+            PADDING.as_ptr().cast(),
+            libc::socklen_t::try_from(PADDING.len())?,
+        )
+    };
+    ensure!(set == 0, "setting hop-by-hop options: {}", io::Error::last_os_error());
+    echo(from, &socket, to, "lo", sequence, patience)
+}
+
+fn echo(
+    from: &Namespace,
+    mut socket: &Socket,
+    to: Ipv6Addr,
+    interface: &str,
+    sequence: u16,
+    patience: Duration,
+) -> Result<bool> {
     from.run(|| {
-        let mut socket =
-            Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6)).context("opening a raw socket")?;
         let scope = if to.is_unicast_link_local() {
             if_nametoindex(interface).with_context(|| format!("looking for {interface}"))?
         } else {

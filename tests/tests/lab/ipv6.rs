@@ -6,13 +6,13 @@ use std::{
 };
 
 use anyhow::Result;
-use dmvpn::control::protocol::{CacheKind, CacheRow};
+use dmvpn::control::protocol::{CacheKind, CacheRow, EntryState, ShortcutRow};
 use dmvpn_tests::{
     agent::Agent,
     config::{Config, TUNNEL},
     lab::{Lab, Node, Plan},
     poll,
-    traffic::ping6,
+    traffic::{ping6, ping6_by_kernel},
 };
 use ipnet::{IpNet, Ipv6Net};
 
@@ -39,8 +39,8 @@ fn config(lab: &Lab, node: &Node) -> Config {
 }
 
 /// A lab whose nodes forward IPv6.
-fn lab() -> Result<Lab> {
-    let lab = Lab::new(Plan::default())?;
+fn lab(plan: Plan) -> Result<Lab> {
+    let lab = Lab::new(plan)?;
     for node in lab.nodes() {
         node.namespace.set("ipv6/conf/all/forwarding", "1")?;
     }
@@ -75,7 +75,7 @@ fn wait_at(agent: &Agent, address: Ipv6Addr, node: &Node, kind: CacheKind) -> Re
 
 #[test]
 fn every_node_reaches_global_and_link_local_addresses_of_every_other() -> Result<()> {
-    let lab = lab()?;
+    let lab = lab(Plan::default())?;
     let (hub, spokes) = start_all(&lab)?;
     let nodes: Vec<_> = lab.nodes().collect();
     let mut sequence = 0;
@@ -109,9 +109,88 @@ fn every_node_reaches_global_and_link_local_addresses_of_every_other() -> Result
     Ok(())
 }
 
+/// As for an IPv6 underlay: what the hub's kernel forwards is the buffer that a spoke has encapsulated.
+#[test]
+fn what_the_hubs_kernel_forwards_gets_its_header_too() -> Result<()> {
+    for xdp in ["native", "generic"] {
+        let lab = lab(Plan { xdp, phase: 1, ..Plan::default() })?;
+        let (hub, _spokes) = start_all(&lab)?;
+        let [a, b] = &lab.spokes[..] else { unreachable!("the plan has two spokes") };
+        for sequence in 1..=3 {
+            let answer = ping6_by_kernel(&a.namespace, global(b), sequence, ANSWER)?;
+            assert!(answer, "{xdp} {sequence}: {}", hub.table("drops")?);
+        }
+    }
+    Ok(())
+}
+
+/// The network behind a spoke, and the host in it.
+fn lan6(node: &Node) -> Result<(Ipv6Net, Ipv6Addr)> {
+    let number = node.nbma.octets()[2].into();
+    let prefix = Ipv6Net::new(Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0), 64)?;
+    Ok((prefix, Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0x10)))
+}
+
+/// Phase 3 with IPv6 inside: by the hub first, directly then.
+#[test]
+fn shortcuts_are_made_for_ipv6_networks() -> Result<()> {
+    let lab = lab(Plan::default())?;
+    let [a, b] = &lab.spokes[..] else { unreachable!("the plan has two spokes") };
+    let mut hub_config = config(&lab, &lab.hub);
+    for node in [a, b] {
+        let (prefix, host) = lan6(node)?;
+        let router = Ipv6Addr::from_bits(prefix.addr().to_bits() | 1);
+        node.namespace.command(&format!("ip address add {router}/64 dev lan0 nodad"))?;
+        let lan = node.lan.as_ref().expect("a spoke has a LAN");
+        lan.host.command(&format!("ip address add {host}/64 dev eth0 nodad"))?;
+        lan.host.command(&format!("ip route add default via {router}"))?;
+        hub_config.routes.push((prefix.into(), global(node).into()));
+    }
+    let hub = Agent::start(&lab.hub, &hub_config)?;
+    let mut spokes = Vec::new();
+    for node in [a, b] {
+        let mut config = config(&lab, node);
+        config.routes.push(("2001:db8:1::/48".parse()?, global(&lab.hub).into()));
+        spokes.push(Agent::start(node, &config)?);
+    }
+    for spoke in &spokes {
+        spoke.wait_registered()?;
+        wait_at(&hub, global(spoke.node()), spoke.node(), CacheKind::Dynamic)?;
+    }
+
+    let (prefix, target) = lan6(b)?;
+    let host = &lab.spoke_lan(0)?.host;
+    let mut sequence = 0;
+    let mut ping = || {
+        sequence += 1;
+        ping6(host, target, "eth0", sequence, ANSWER)
+    };
+    assert!(ping()?, "no answer by the hub");
+    let is_it = |row: &ShortcutRow| {
+        row.prefix == prefix.into() && row.state == EntryState::Up && row.nbma == Some(b.nbma.into())
+    };
+    poll::until("the shortcut", PATIENCE, || {
+        assert!(ping()?, "a packet was lost");
+        Ok(spokes[0].shortcuts()?.iter().any(is_it).then_some(()))
+    })?;
+    let routes = a.namespace.command("ip -6 route show proto 54")?;
+    assert!(routes.contains(&format!("{prefix} via {}", global(b))), "{routes}");
+    poll::until("the shortcut back", PATIENCE, || {
+        assert!(ping()?, "a packet was lost");
+        let (prefix, _) = lan6(a)?;
+        Ok(spokes[1].shortcuts()?.iter().any(|row| row.prefix == prefix.into()).then_some(()))
+    })?;
+    let before = hub.packets_sent()?;
+    for _ in 0..20 {
+        assert!(ping()?, "a packet was lost");
+    }
+    assert_eq!(hub.packets_sent()?, before, "the hub forwarded what goes directly");
+    Ok(())
+}
+
 #[test]
 fn a_killed_agent_leaves_ipv6_working_and_another_one_adopts_it() -> Result<()> {
-    let lab = lab()?;
+    let lab = lab(Plan::default())?;
     let (_hub, mut spokes) = start_all(&lab)?;
     let [a, b] = &lab.spokes[..] else { unreachable!("the plan has two spokes") };
     assert!(ping6(&a.namespace, link_local(b), TUNNEL, 1, ANSWER)?);

@@ -1,7 +1,10 @@
 //! IPv6 outside of the tunnel.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv6Addr},
+    path::Path,
+    process::Command,
     time::Duration,
 };
 
@@ -82,6 +85,43 @@ fn spokes_register_over_ipv6_with_and_without_key() -> Result<()> {
     Ok(())
 }
 
+/// All of Phase 3 with IPv4 inside: by the hub first, directly then, and nothing is lost.
+#[test]
+fn shortcuts_are_made_over_ipv6_without_loss() -> Result<()> {
+    for (key, xdp) in [(Some(42), "native"), (None, "native"), (Some(42), "generic")] {
+        let lab = lab(Plan { key, xdp, ..Plan::default() })?;
+        let (hub, spokes) = start_all(&lab)?;
+        let (there, back) = (lab.stream(0, 1, 500)?, lab.stream(1, 0, 500)?);
+        let (a, b) = (lab.spoke_lan(0)?.prefix, lab.spoke_lan(1)?.prefix);
+        let row = spokes[0].wait_shortcut(b)?;
+        assert_eq!(row.nbma, Some(nbma(&lab.spokes[1]).into()));
+        spokes[1].wait_shortcut(a)?;
+        there.wait_received(500)?;
+        assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
+        let before = hub.packets_sent()?;
+        there.wait_received(1000)?;
+        assert_eq!(hub.packets_sent()?, before, "the hub forwarded what goes directly");
+        for report in [there.finish()?, back.finish()?] {
+            assert_eq!(report.lost, [] as [u64; 0], "{key:?} {xdp}: {report:?}");
+        }
+    }
+    Ok(())
+}
+
+/// IP options are for the kernel of the hub, which hands the packet to its tunnel interface again. In a lab it is the
+/// very buffer that a spoke has encapsulated, and the kernel still knows that.
+#[test]
+fn what_the_hubs_kernel_forwards_gets_its_ipv6_header_too() -> Result<()> {
+    for xdp in ["native", "generic"] {
+        let lab = lab(Plan { xdp, phase: 1, ..Plan::default() })?;
+        let (hub, _spokes) = start_all(&lab)?;
+        let to = lab.spokes[1].address;
+        let answers = lab.spokes[0].namespace.command(&format!("ping -R -c 3 -i 0.2 -W 2 {to}"));
+        assert!(answers.is_ok_and(|text| text.contains(" 3 received")), "{xdp}: {}", hub.table("drops")?);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_source_interface_with_both_has_the_version_of_its_servers() -> Result<()> {
     let lab = lab(Plan { spokes: 1, ..Plan::default() })?;
@@ -115,5 +155,29 @@ fn an_address_that_is_new_at_the_start_is_waited_for() -> Result<()> {
     wanted.source = address.to_string();
     let agent = Agent::start(hub, &wanted)?;
     assert_eq!(agent.interfaces()?[0].source, Some(address.into()));
+    Ok(())
+}
+
+#[test]
+fn a_host_name_stands_for_its_ipv6_addresses_where_the_source_is_ipv6() -> Result<()> {
+    const NAME: &str = "hub.dmvpn.test";
+    let lab = lab(Plan { spokes: 1, ..Plan::default() })?;
+    let _hub = Agent::start(&lab.hub, &config(&lab, &lab.hub))?;
+    let hosts = lab.hub.files.join("hosts");
+    fs::write(&hosts, format!("{} {NAME}\n{} {NAME}\n", lab.hub.nbma, nbma(&lab.hub)))?;
+    let node = &lab.spokes[0];
+    let mut wanted = config(&lab, node);
+    wanted.nhs = None;
+    wanted.more = format!("nhs:\n  - {{address: dynamic, nbma: {NAME}}}\n");
+    let spoke = Agent::start_by(node, &wanted, move |program: &Path| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
+        command.arg(&hosts).arg(program);
+        command
+    })?;
+    spoke.wait_registered()?;
+    let rows = spoke.nhs()?;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!((rows[0].nbma, rows[0].name.as_deref()), (Some(nbma(&lab.hub).into()), Some(NAME)));
     Ok(())
 }

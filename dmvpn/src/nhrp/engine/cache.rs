@@ -76,6 +76,8 @@ pub(super) struct Binding {
     pub(super) route: bool,
     /// A relay only: nobody could say where it is.
     pub(super) failed: bool,
+    /// Purges by others with a wrong id since it was confirmed.
+    pub(super) guesses: u8,
 }
 
 /// What became of an offer.
@@ -158,7 +160,7 @@ impl Tunnel {
             Some(_) => cx.environment.packets_sent(self.config.id, nbma),
             None => 0,
         };
-        let binding = Binding { offer, created: now, expires, renew, sent, route, failed: false };
+        let binding = Binding { offer, created: now, expires, renew, sent, route, failed: false, guesses: 0 };
         match self.cache.get_mut(&protocol) {
             Some(place) => {
                 let created = place.created;

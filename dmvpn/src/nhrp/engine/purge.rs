@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     EventKind, Fault, NhsState, Reason, Time,
-    cache::Kind,
+    cache::{Binding, Kind},
     ordered_map::OrderedMap,
     peers::User,
     timers::Subject,
@@ -43,7 +43,6 @@ impl Tunnel {
     /// A Purge Request for us came.
     pub(super) fn purge_request(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet) {
         let Body::PurgeRequest(clients) = &packet.body else { return };
-        let by_server = self.is_server(source);
         for cie in &clients.cies {
             let Some(protocol) = cie.protocol.or(packet.source_protocol) else { continue };
             let family = IpFamily::of(protocol);
@@ -51,9 +50,9 @@ impl Tunnel {
             let Some(prefix) = prefix.map(|prefix| prefix.trunc()) else { continue };
             let mut matched = false;
             if prefix.prefix_len() == family.host_prefix() {
-                matched = self.purge_binding(cx, source, by_server, protocol, cie, clients.request_id);
+                matched = self.purge_binding(cx, source, &packet, protocol, cie, clients.request_id);
             }
-            matched |= self.purge_shortcuts(cx, source, by_server, prefix);
+            matched |= self.purge_shortcuts(cx, source, &packet, prefix);
             if !matched {
                 self.counters.count(Fault::PurgeRefused);
             }
@@ -67,26 +66,50 @@ impl Tunnel {
         self.send(cx, source, reply);
     }
 
+    /// Whether a purge is its owner's: it comes from where the entry leads. Others may be behind the same NAT address,
+    /// so it also has to say that it is the station, or be from the address that the station has there.
+    fn is_by_owner(&self, source: IpAddr, packet: &Packet, protocol: IpAddr) -> bool {
+        self.cache.get(&protocol).is_some_and(|Binding { offer, .. }| {
+            let is_the_station = packet.source_protocol == Some(protocol)
+                || packet.source_nbma.is_none_or(|nbma| nbma == offer.claimed)
+                // An earlier agent knew.
+                || offer.kind == Kind::Adopted;
+            offer.nbma == source && is_the_station
+        })
+    }
+
     /// Takes an entry back, if the purge comes from its owner, from somebody who knows the registration's id, or
     /// from a server of ours. Whether it did.
     fn purge_binding(
         &mut self,
         cx: &mut Context<'_>,
         source: IpAddr,
-        by_server: bool,
+        packet: &Packet,
         protocol: IpAddr,
         cie: &Cie,
         request_id: u32,
     ) -> bool {
-        let Some(binding) = self.cache.get(&protocol) else { return false };
+        /// Wrong ids after which the right one is taken for a guess: some stations count theirs from 1.
+        const MOST_GUESSES: u8 = 3;
+
+        let is_entitled = self.is_server(source) || self.is_by_owner(source, packet, protocol);
+        let Some(binding) = self.cache.get_mut(&protocol) else { return false };
         let (kind, nbma) = (binding.offer.kind, binding.offer.nbma);
         let registered = kind == Kind::Registered;
-        let knows_id = registered && binding.offer.request_id == request_id;
         // An NBMA address in the purge narrows it to the binding with that address.
         let other = cie.nbma.is_some_and(|named| named != nbma && named != binding.offer.claimed);
         let removable = matches!(kind, Kind::Seen | Kind::Adopted | Kind::Cached | Kind::Registered);
-        if other || !removable || !(source == nbma || knows_id || by_server) {
+        if other || !removable {
             return false;
+        }
+        if !is_entitled {
+            if !registered {
+                return false;
+            }
+            if binding.offer.request_id != request_id || binding.guesses >= MOST_GUESSES {
+                binding.guesses = binding.guesses.saturating_add(1);
+                return false;
+            }
         }
         if registered {
             self.remove(cx, protocol);
@@ -107,12 +130,11 @@ impl Tunnel {
         &mut self,
         cx: &mut Context<'_>,
         source: IpAddr,
-        by_server: bool,
+        packet: &Packet,
         prefix: IpNet,
     ) -> bool {
-        let may = |tunnel: &Self, via: IpAddr| {
-            by_server || tunnel.cache.get(&via).is_some_and(|binding| binding.offer.nbma == source)
-        };
+        let by_server = self.is_server(source);
+        let may = |tunnel: &Self, via: IpAddr| by_server || tunnel.is_by_owner(source, packet, via);
         let mut touched: Vec<_> =
             self.shortcuts.within(prefix).map(|(held, shortcut)| (held, shortcut.via)).collect();
         // One that is wider than what is purged is not true any more either.

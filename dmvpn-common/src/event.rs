@@ -15,6 +15,9 @@ pub enum EventKind {
     /// A packet came from the NHRP network and went back into it: [`Event::address`] is the outer source,
     /// [`Event::head`] the head of the inner packet as it was received.
     Redirect = 2,
+    /// A packet came from a peer with an IPv6 link-local source: [`Event::address`] is the outer source,
+    /// [`Event::head`] the inner packet's header.
+    LinkLocal = 3,
 }
 
 /// One record. The ring gives room at multiples of eight bytes.

@@ -8,7 +8,7 @@ use crate::Address;
 pub struct RedirectKey {
     /// Index of the peer the traffic comes from.
     pub peer: u32,
-    /// Inner destination.
+    /// Inner destination; or the link-local source that the agent is told of, which is nobody's destination here.
     pub destination: Address,
 }
 

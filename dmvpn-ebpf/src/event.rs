@@ -22,6 +22,17 @@ pub fn redirect(
     raise(EventKind::Redirect, tunnel_ifindex, outer_source, copy);
 }
 
+/// Tells the agent that a packet from the NBMA address `outer_source` has a link-local source. `copy` copies the
+/// packet's header and returns how many bytes it copied.
+#[inline(always)]
+pub fn link_local(
+    tunnel_ifindex: u32,
+    outer_source: &Address,
+    copy: impl FnOnce(*mut [u8; EVENT_HEAD_SIZE]) -> u32,
+) {
+    raise(EventKind::LinkLocal, tunnel_ifindex, outer_source, copy);
+}
+
 #[inline(always)]
 fn raise(
     kind: EventKind,

@@ -89,10 +89,17 @@ pub fn destination(header: &Block<'_, SIZE>) -> [u32; 4] {
 
 /// Neither unspecified, loopback, link-local nor multicast (RFC 4291, 2.4). The whole of `::/96` is left out.
 #[inline(always)]
-pub const fn is_unicast([first, second, third, _]: [u32; 4]) -> bool {
+pub const fn is_unicast(address: [u32; 4]) -> bool {
+    let [first, second, third, _] = address;
+    let [high, ..] = first.to_ne_bytes();
+    (first | second | third) != 0 && high != 0xff && !is_link_local(address)
+}
+
+/// In `fe80::/10`.
+#[inline(always)]
+pub const fn is_link_local([first, ..]: [u32; 4]) -> bool {
     let [high, low, ..] = first.to_ne_bytes();
-    let link_local = high == 0xfe && low & 0xc0 == 0x80;
-    (first | second | third) != 0 && high != 0xff && !link_local
+    high == 0xfe && low & 0xc0 == 0x80
 }
 
 /// Takes one from the hop limit, which is not zero.

@@ -48,6 +48,7 @@ pub mod inner;
 pub mod ipv4;
 pub mod ipv6;
 pub mod link;
+pub mod link_local;
 pub mod maps;
 pub mod neighbour;
 pub mod nhrp_limit;

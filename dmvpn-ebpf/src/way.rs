@@ -8,7 +8,7 @@ use dmvpn_common::{
 use crate::{
     event,
     inner::Inner,
-    maps,
+    link_local, maps,
     receive::UnderlayPacket,
     redirect,
     route::{self, RouteQuery},
@@ -55,6 +55,7 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         link_layer: [0; 12],
     };
     if !header.is_forwardable() {
+        link_local::notice(packet, origin, header, scratch);
         return Ok(false);
     }
     let query = &mut scratch.query;

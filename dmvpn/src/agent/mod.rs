@@ -235,12 +235,17 @@ impl Agent {
     }
 
     async fn take_in_event(&mut self, event: DataPathEvent) {
-        let (DataPathEvent::Resolve { ifindex, .. } | DataPathEvent::Redirect { ifindex, .. }) = event;
+        let (DataPathEvent::Resolve { ifindex, .. }
+        | DataPathEvent::Redirect { ifindex, .. }
+        | DataPathEvent::LinkLocal { ifindex, .. }) = event;
         let Some(tunnel) = self.tunnels.by_ifindex(ifindex).map(|tunnel| tunnel.id) else { return };
         match event {
             DataPathEvent::Resolve { next_hop, .. } => self.input(Input::Resolve { tunnel, next_hop }).await,
             DataPathEvent::Redirect { source, head, .. } => {
                 self.input(Input::Redirect { tunnel, source, head: &head }).await;
+            }
+            DataPathEvent::LinkLocal { source, address, .. } => {
+                self.input(Input::LinkLocalSeen { tunnel, nbma: source, address }).await;
             }
         }
     }

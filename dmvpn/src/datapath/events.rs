@@ -12,6 +12,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::DataPathError;
 
+/// Where the source stands in an IPv6 header.
+const SOURCE_OF_IPV6: usize = 8;
+
 /// Something happened to a packet that NHRP has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataPathEvent {
@@ -30,6 +33,15 @@ pub enum DataPathEvent {
         source: IpAddr,
         /// Head of the inner packet as it was received, at most 128 bytes.
         head: Vec<u8>,
+    },
+    /// A packet came from a peer with an IPv6 link-local source.
+    LinkLocal {
+        /// Index of the tunnel interface.
+        ifindex: u32,
+        /// NBMA address it came from.
+        source: IpAddr,
+        /// The link-local address.
+        address: Ipv6Addr,
     },
 }
 
@@ -82,9 +94,14 @@ fn parse(record: &[u8]) -> Option<DataPathEvent> {
     if kind == EventKind::Resolve as u32 {
         return Some(DataPathEvent::Resolve { ifindex, next_hop: address });
     }
+    let length = usize::try_from(word(record, offset_of!(Event, head_length))?).ok()?;
+    let head = record.get(offset_of!(Event, head)..)?.first_chunk::<EVENT_HEAD_SIZE>()?.get(..length)?;
+    if kind == EventKind::LinkLocal as u32 {
+        let octets = head.get(SOURCE_OF_IPV6..)?.first_chunk::<16>()?;
+        let inner = Ipv6Addr::from_octets(*octets);
+        return Some(DataPathEvent::LinkLocal { ifindex, source: address, address: inner });
+    }
     if kind == EventKind::Redirect as u32 {
-        let length = usize::try_from(word(record, offset_of!(Event, head_length))?).ok()?;
-        let head = record.get(offset_of!(Event, head)..)?.first_chunk::<EVENT_HEAD_SIZE>()?.get(..length)?;
         return Some(DataPathEvent::Redirect { ifindex, source: address, head: head.to_vec() });
     }
     None
@@ -150,9 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn reads_a_link_local_source() {
+        let source = "192.0.2.1".parse().unwrap();
+        // The bytes of the head count up.
+        let address = "809:a0b:c0d:e0f:1011:1213:1415:1617".parse().unwrap();
+        assert_eq!(
+            parse(&record(3, 4, &[192, 0, 2, 1], 40)),
+            Some(DataPathEvent::LinkLocal { ifindex: 7, source, address })
+        );
+    }
+
+    #[test]
     fn refuses_what_it_does_not_know() {
         assert_eq!(parse(&record(0, 4, &[10, 0, 0, 5], 0)), None, "kind 0");
-        assert_eq!(parse(&record(3, 4, &[10, 0, 0, 5], 0)), None, "kind 3");
+        assert_eq!(parse(&record(4, 4, &[10, 0, 0, 5], 0)), None, "kind 4");
+        assert_eq!(parse(&record(3, 4, &[10, 0, 0, 5], 23)), None, "no whole source");
         assert_eq!(parse(&record(1, 5, &[10, 0, 0, 5], 0)), None, "family 5");
         assert_eq!(parse(&record(2, 4, &[10, 0, 0, 5], 129)), None, "head longer than the record");
         assert_eq!(parse(&record(2, 4, &[10, 0, 0, 5], u32::MAX)), None, "head far too long");

@@ -2,7 +2,7 @@
 
 use std::{fs, net::Ipv6Addr};
 
-use dmvpn_common::{DropReason, PeerMac, Tunnel};
+use dmvpn_common::{DropReason, EventKind, PeerMac, Tunnel};
 
 use crate::{
     frames::{
@@ -10,7 +10,7 @@ use crate::{
     },
     hub::Hub,
     namespace::{in_namespace, ip, mac_text},
-    programs::{Outcome, Settings, peer, peer_of, tc, xdp},
+    programs::{Outcome, Settings, Told, peer, peer_of, tc, xdp},
 };
 
 /// Our NBMA address, and those of the spokes 3 and 4, which have IPv6 outside.
@@ -229,4 +229,37 @@ fn dont_fragment_and_class_follow_the_peers_policy() {
 
 fn folded(sum: u32) -> u16 {
     u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap()
+}
+
+/// The agent learns who has the address; the kernel gets the packet.
+#[test]
+fn a_link_local_source_is_told_of_for_each_peer_once_in_the_interval() {
+    in_namespace(|| {
+        let mut hub = hub(None);
+        let hello = Ip6::between("fe80::5", "ff02::5", 80);
+        let told = |number: u8, packet: &Ip6| Told {
+            kind: EventKind::LinkLocal as u32,
+            ifindex: hub.tunnel.ifindex,
+            address: if number == 1 { SPOKE_1.into() } else { nbma(SPOKE_3).into() },
+            head: packet.bytes()[..40].to_vec(),
+        };
+        let (one, three) = (told(1, &hello), told(3, &hello));
+        for _ in 0..3 {
+            for number in [1, 3] {
+                let outcome = hub.programs.receive(&from(number, None, (ETHERTYPE_IPV6, hello.bytes())));
+                assert_eq!(outcome.action, xdp::REDIRECT);
+            }
+        }
+        assert_eq!(hub.programs.events(), [one, three]);
+        // Another address of a peer that was told of.
+        let other = Ip6::between("fe80::6", "fd00::1", 80);
+        let expected = Told { head: other.bytes()[..40].to_vec(), ..told(1, &other) };
+        hub.programs.receive(&from(1, None, (ETHERTYPE_IPV6, other.bytes())));
+        assert_eq!(hub.programs.events(), [expected]);
+        for source in ["fd01::1", "ff02::1", "::"] {
+            let packet = Ip6::between(source, "fd00::1", 80);
+            hub.programs.receive(&from(1, None, (ETHERTYPE_IPV6, packet.bytes())));
+            assert_eq!(hub.programs.events(), [], "{source}");
+        }
+    });
 }

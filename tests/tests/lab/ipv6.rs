@@ -223,3 +223,18 @@ fn a_given_link_local_address_is_the_one_that_is_used() -> Result<()> {
     drop(spoke);
     Ok(())
 }
+
+/// An address that nobody registered: a routing daemon made it, say.
+#[test]
+fn a_link_local_address_that_a_peer_speaks_from_is_learnt() -> Result<()> {
+    let lab = lab(Plan { spokes: 1, ..Plan::default() })?;
+    let (hub, _spokes) = start_all(&lab)?;
+    let node = &lab.spokes[0];
+    node.namespace.command(&format!("ip address add fe80::abcd/64 dev {TUNNEL} nodad"))?;
+    let to = link_local(&lab.hub);
+    // The first answer may be on its way before the hub knows where to.
+    let ping = format!("ping -6 -c 5 -i 0.3 -W 2 -I fe80::abcd%{TUNNEL} {to}%{TUNNEL}");
+    let text = node.namespace.command(&ping)?;
+    assert!(text.contains("5 received") || text.contains("4 received"), "{text}");
+    wait_at(&hub, "fe80::abcd".parse()?, node, CacheKind::Cached)
+}

@@ -1,6 +1,7 @@
 //! The engine's behaviour, seen from outside.
 
 mod adopt;
+mod announce;
 mod bench;
 mod chaos;
 mod clouds;

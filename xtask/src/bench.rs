@@ -21,6 +21,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     json: bool,
 
+    /// Measure roughly, within a minute a part; nothing is written.
+    #[arg(long)]
+    quick: bool,
+
     /// Fail when a figure is beyond its limit in `docs/bench/thresholds.yaml`.
     #[arg(long)]
     check: bool,
@@ -52,7 +56,9 @@ pub(crate) fn command(arguments: &Arguments) -> Result<()> {
     variable.push(agent);
     command.arg(variable).arg(bench);
     command.arg("--output").arg(build::workspace()?.join("docs/bench"));
-    for (flag, wanted) in [("--json", arguments.json), ("--check", arguments.check)] {
+    for (flag, wanted) in
+        [("--json", arguments.json), ("--quick", arguments.quick), ("--check", arguments.check)]
+    {
         if wanted {
             command.arg(flag);
         }

@@ -22,7 +22,7 @@ pub use pages::Pages;
 pub use report::{Part, Report};
 pub use thresholds::Thresholds;
 
-use std::thread;
+use std::{sync::LazyLock, thread, time::Instant};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -35,6 +35,8 @@ use nix::{
 pub enum Extent {
     /// Enough for figures to be quoted: some minutes a part.
     Full,
+    /// Rough figures, within a minute a part.
+    Quick,
     /// Just enough to see that everything works.
     Smoke,
 }
@@ -45,6 +47,7 @@ pub fn measure(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Re
         Part::Tcp => tcp::measure(
             match extent {
                 Extent::Full => tcp::Plan::FULL,
+                Extent::Quick => tcp::Plan::QUICK,
                 Extent::Smoke => tcp::Plan::SMOKE,
             },
             thresholds,
@@ -52,6 +55,7 @@ pub fn measure(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Re
         Part::Control => control::measure(
             match extent {
                 Extent::Full => control::Plan::FULL,
+                Extent::Quick => control::Plan::QUICK,
                 Extent::Smoke => control::Plan::SMOKE,
             },
             thresholds,
@@ -59,11 +63,18 @@ pub fn measure(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Re
         Part::Datapath => datapath::measure(
             &match extent {
                 Extent::Full => datapath::Plan::full(),
+                Extent::Quick => datapath::Plan::quick(),
                 Extent::Smoke => datapath::Plan::smoke(),
             },
             thresholds,
         ),
     }
+}
+
+/// Tells who waits what is being done.
+fn progress(what: &str) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("{:6.1} s  {what}", START.elapsed().as_secs_f64());
 }
 
 /// Keeps the calling thread on one processor, by number as far as there are as many: what moves around is another

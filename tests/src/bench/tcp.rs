@@ -34,6 +34,9 @@ impl Plan {
     /// For figures to be quoted.
     pub const FULL: Self =
         Self { runs: 11, run: Duration::from_millis(1200), warm_up: Duration::from_millis(300) };
+    /// For rough figures.
+    pub const QUICK: Self =
+        Self { runs: 7, run: Duration::from_millis(400), warm_up: Duration::from_millis(200) };
     /// To see that it works.
     pub const SMOKE: Self =
         Self { runs: 2, run: Duration::from_millis(50), warm_up: Duration::from_millis(20) };

@@ -19,6 +19,9 @@ struct Arguments {
     /// Fail when a figure is beyond its limit in the thresholds.
     #[arg(long)]
     check: bool,
+    /// Measure roughly, within a minute a part. For who changes something; nothing is written.
+    #[arg(long)]
+    quick: bool,
     /// Where the pages are written and the thresholds are read.
     #[arg(long, value_name = "DIRECTORY", default_value = "docs/bench")]
     output: PathBuf,
@@ -38,15 +41,18 @@ fn main() -> ExitCode {
 /// Whether every figure is within its limits, or nobody asked.
 fn run(arguments: &Arguments) -> Result<bool> {
     let thresholds = Thresholds::read(&arguments.output.join("thresholds.yaml"))?;
-    let pages = Pages::open(&arguments.output)?;
+    let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
+    let pages = if arguments.quick { None } else { Some(Pages::open(&arguments.output)?) };
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut figures = BTreeMap::new();
     let mut broken = Vec::new();
     for part in parts {
         eprintln!("==== {} ====", part.title());
-        let report = bench::measure(*part, Extent::Full, &thresholds)
+        let report = bench::measure(*part, extent, &thresholds)
             .with_context(|| format!("measuring: {}", part.title()))?;
-        pages.write(&report, &thresholds)?;
+        if let Some(pages) = &pages {
+            pages.write(&report, &thresholds)?;
+        }
         if !arguments.json {
             println!("{}", report.page(&thresholds));
         }
@@ -56,7 +62,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&figures).context("writing the figures")?);
     }
-    eprintln!("pages: {}", arguments.output.display());
+    if pages.is_some() {
+        eprintln!("pages: {}", arguments.output.display());
+    }
     for line in &broken {
         eprintln!("{}: {line}", if arguments.check { "FAILED" } else { "note" });
     }

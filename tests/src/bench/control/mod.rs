@@ -12,6 +12,7 @@ use super::{
     hosts::Hosts,
     lines::{Lines, Point, Series},
     machine::Machine,
+    progress,
     report::{Figure, Part, Plot, Report, Section, Table},
     scale::{Spacing, written},
     statistics::Sample,
@@ -35,6 +36,8 @@ pub struct Plan {
 impl Plan {
     /// For figures to be quoted.
     pub const FULL: Self = Self { batches: 10, batch: 10_000, renewals: 7, shortcuts: 200 };
+    /// For rough figures.
+    pub const QUICK: Self = Self { batches: 5, batch: 2000, renewals: 7, shortcuts: 50 };
     /// To see that it works.
     pub const SMOKE: Self = Self { batches: 2, batch: 50, renewals: 1, shortcuts: 3 };
 }
@@ -58,7 +61,9 @@ struct Hub {
 
 /// Measures.
 pub fn measure(plan: Plan, thresholds: &Thresholds) -> Result<Report> {
+    progress("registrations");
     let hub = measure_hub(plan).context("registering")?;
+    progress("shortcuts");
     let shortcuts = shortcuts::times(plan.shortcuts).context("making shortcuts")?;
     let first = Sample::new(hub.first.clone())?;
     let renewals = Sample::new(hub.renewals.clone())?;

@@ -20,6 +20,7 @@ use self::{
     live::{Run, Wire},
 };
 use super::{
+    progress,
     report::Report,
     statistics::{Sample, counter_as_f64},
     thresholds::Thresholds,
@@ -52,6 +53,18 @@ impl Plan {
             runs: 11,
             packets: 200_000,
             frames: 300_000,
+        }
+    }
+
+    /// For rough figures, within a minute.
+    pub fn quick() -> Self {
+        Self {
+            sizes: vec![10, 1000, 10_000],
+            flows: vec![1000, 100_000],
+            runs: 7,
+            packets: 50_000,
+            frames: 50_000,
+            ..Self::full()
         }
     }
 
@@ -105,12 +118,18 @@ const STACK: usize = 3;
 pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
     let mut by_peers = Vec::new();
     for size in plan.sizes.iter().filter(|size| **size != plan.peers) {
+        progress(&format!("{size} peers"));
         by_peers.push(in_a_box(*size, |device| at_size(device, plan))?);
     }
     let (costs, live, by_flows) = in_a_box(plan.peers, |device| {
+        progress("program cost");
         let costs = measure_costs(device, plan).context("program cost")?;
+        progress("live path");
         let live = measure_live(device, plan).context("live path")?;
-        let flows = plan.flows.iter().map(|flows| with_flows(device, *flows, plan));
+        let flows = plan.flows.iter().map(|flows| {
+            progress(&format!("{flows} flows"));
+            with_flows(device, *flows, plan)
+        });
         Ok((costs, live, flows.collect::<Result<Vec<_>>>()?))
     })?;
     by_peers.push(Growth {
@@ -127,6 +146,7 @@ fn in_a_box<T: Send>(peers: u32, work: impl FnOnce(&mut Box) -> Result<T> + Send
     let site = Site::prepare()?;
     site.namespace.run(|| {
         super::pin(1)?;
+        progress(&format!("a box with {peers} peers"));
         let mut device = Box::open(&site, peers).with_context(|| format!("a box with {peers} peers"))?;
         work(&mut device)
     })

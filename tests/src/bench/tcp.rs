@@ -231,7 +231,7 @@ fn report(ways: &[Way], samples: &[Sample], payloads: &[Payload], thresholds: &T
              NIC. The agents run and their native XDP programs are attached at both ends *in all three cases*: the \
              three differ in nothing but the address the sender connects to."
                 .to_owned(),
-            "One TCP connection a run, the sender on one processor, the receiver on another; payload is counted by the \
+            "One TCP connection a run, the sender on one processor, the receiver on another, both with the highest priority; payload is counted by the \
              receiver after a warm-up. Both directions' work, both hosts and the wire share the machine."
                 .to_owned(),
             format!(

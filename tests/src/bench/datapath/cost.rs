@@ -5,7 +5,7 @@
 //! and goes on with the program under test. The floor is the same with a program that only returns. So the difference is
 //! what the program under test costs by itself.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::ProgramFd;
 
 use super::{
@@ -53,26 +53,25 @@ pub(super) struct Effort {
     pub(super) packets: u32,
 }
 
-/// Nanoseconds a packet over the floor, run by run; of each subject.
+/// Nanoseconds a packet over the floor, run by run.
 pub(super) fn over_floor(
     kernel: &mut Kernel,
     interface: u32,
-    subjects: &[Subject<'_>],
+    subject: &Subject<'_>,
     effort: Effort,
-) -> Result<Vec<Sample>> {
-    for subject in subjects {
-        warm_up(kernel, interface, subject)?;
-    }
-    // A subject and its floor are measured one after the other: they meet the same disturbance.
-    let mut places: Vec<usize> = (0..subjects.len()).collect();
-    interleave(effort.runs, &mut places, |place| {
-        let subject = &subjects[*place];
-        kernel.feed_to_nobody()?;
-        let floor = run(kernel, interface, subject.feed, XDP_TX, effort.packets)?;
-        kernel.feed_to(subject.program)?;
-        let whole = run(kernel, interface, subject.feed, subject.verdict, effort.packets)?;
-        Ok(whole - floor)
-    })
+) -> Result<Sample> {
+    warm_up(kernel, interface, subject)?;
+    let samples = interleave(effort.runs, &mut [true, false], |whole| {
+        if *whole {
+            kernel.feed_to(subject.program)?;
+            run(kernel, interface, subject.feed, subject.verdict, effort.packets)
+        } else {
+            kernel.feed_to_nobody()?;
+            run(kernel, interface, subject.feed, XDP_TX, effort.packets)
+        }
+    })?;
+    let [whole, floor] = samples.as_slice() else { bail!("two subjects have two samples") };
+    whole.less(floor)
 }
 
 /// Nanoseconds a packet of the floor itself.
@@ -91,7 +90,7 @@ fn run(kernel: &Kernel, interface: u32, feed: Feed, verdict: u32, packets: u32) 
 /// Lets the program meet every flow some times, so that caches and branch predictors have settled.
 fn warm_up(kernel: &mut Kernel, interface: u32, subject: &Subject<'_>) -> Result<()> {
     kernel.feed_to(subject.program)?;
-    let packets = kernel.flows.saturating_mul(8).clamp(1000, 4_000_000);
+    let packets = kernel.flows.saturating_mul(8).clamp(1000, 1_000_000);
     run(kernel, interface, subject.feed, subject.verdict, packets).map(drop)
 }
 

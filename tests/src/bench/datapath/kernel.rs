@@ -113,8 +113,13 @@ impl Kernel {
 
     /// Makes the program that only returns the one that is fed.
     pub(super) fn feed_to_nobody(&mut self) -> Result<()> {
-        let program = xdp(&mut self.ebpf, Program::Return)?.fd()?.try_clone().context("a program")?;
+        let program = self.clone_of(Program::Return)?;
         self.next.set(0, &program, 0).context("naming the floor")
+    }
+
+    /// A program, to be fed.
+    pub(super) fn clone_of(&mut self, program: Program) -> Result<ProgramFd> {
+        xdp(&mut self.ebpf, program)?.fd()?.try_clone().context("sharing a program")
     }
 
     /// A program, to be run or attached.

@@ -5,6 +5,7 @@ mod box_under_test;
 mod cost;
 mod flow;
 mod kernel;
+mod latency;
 mod live;
 mod pages;
 
@@ -77,16 +78,33 @@ impl Plan {
 /// Costs of a packet over the floor, in nanoseconds.
 struct Costs {
     floor: Sample,
-    transit_hit: Sample,
-    transit_miss: Sample,
+    transit: Transit,
+    /// Transit when there are few peers: without waiting for memory.
+    small: Transit,
+    latencies: Vec<Latency>,
 }
 
 /// The same at one size, of transit only.
 struct Growth {
     /// Peers and prefixes, or flows.
     size: u32,
+    costs: Transit,
+}
+
+/// Costs of transit over the floor, in nanoseconds.
+#[derive(Clone)]
+struct Transit {
     hit: Sample,
     miss: Sample,
+    /// Only two questions to the kernel's routing table.
+    fib: Sample,
+}
+
+/// What a read costs.
+struct Latency {
+    /// Among how many kilobytes (2^10).
+    kilobytes: u32,
+    nanoseconds: Sample,
 }
 
 /// Ways of a live frame.
@@ -121,9 +139,10 @@ pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
         progress(&format!("{size} peers"));
         by_peers.push(in_a_box(*size, |device| at_size(device, plan))?);
     }
+    let small = by_peers.first().context("no small size")?.costs.clone();
     let (costs, live, by_flows) = in_a_box(plan.peers, |device| {
         progress("program cost");
-        let costs = measure_costs(device, plan).context("program cost")?;
+        let costs = measure_costs(device, plan, small).context("program cost")?;
         progress("live path");
         let live = measure_live(device, plan).context("live path")?;
         let flows = plan.flows.iter().map(|flows| {
@@ -132,11 +151,7 @@ pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
         });
         Ok((costs, live, flows.collect::<Result<Vec<_>>>()?))
     })?;
-    by_peers.push(Growth {
-        size: plan.peers,
-        hit: costs.transit_hit.clone(),
-        miss: costs.transit_miss.clone(),
-    });
+    by_peers.push(Growth { size: plan.peers, costs: costs.transit.clone() });
     by_peers.sort_by_key(|growth| growth.size);
     pages::report(plan, &Results { costs, live, by_peers, by_flows }, thresholds)
 }
@@ -156,32 +171,36 @@ fn in_a_box<T: Send>(peers: u32, work: impl FnOnce(&mut Box) -> Result<T> + Send
 fn at_size(device: &Box, plan: &Plan) -> Result<Growth> {
     let packets = device.transit();
     let effort = Effort { runs: plan.runs.min(super::statistics::RUNS), packets: plan.packets };
-    let (hit, miss) = transit(device, &packets, effort)?;
-    Ok(Growth { size: device.peers, hit, miss })
+    Ok(Growth { size: device.peers, costs: transit(device, &packets, effort)? })
 }
 
 /// Transit with `flows` flows between the peers of a box.
 fn with_flows(device: &Box, flows: u32, plan: &Plan) -> Result<Growth> {
     let packets = device.pairs(flows);
     let effort = Effort { runs: plan.runs.min(super::statistics::RUNS), packets: plan.packets };
-    let (hit, miss) = transit(device, &packets, effort)?;
-    Ok(Growth { size: flows, hit, miss })
+    Ok(Growth { size: flows, costs: transit(device, &packets, effort)? })
 }
 
-/// Costs of transit over the floor, with and without cached routes.
-fn transit(device: &Box, packets: &[Vec<u8>], effort: Effort) -> Result<(Sample, Sample)> {
+/// Costs of transit over the floor, with and without cached routes, and of the questions alone.
+fn transit(device: &Box, packets: &[Vec<u8>], effort: Effort) -> Result<Transit> {
     let underlay = device.ways.underlay;
     let mut kernel = Kernel::load(packets, device.ways, &device.pins())?;
     let _wire = Wire::attach(&kernel, device.ways.generator, underlay)?;
     let program = device.underlay_program()?;
-    let subject = |feed| Subject { feed, program: &program, verdict: XDP_TX };
-    let subjects = [subject(Feed::Cached), subject(Feed::New)];
-    let costs = cost::over_floor(&mut kernel, underlay, &subjects, effort)?;
-    let [hit, miss] = <[Sample; 2]>::try_from(costs).ok().context("two subjects, two costs")?;
-    Ok((hit, miss))
+    // One after the other: a packet without a cached route makes all cached routes worthless.
+    let fib = kernel.clone_of(Program::Fib)?;
+    let mut over_floor = |feed, program| {
+        let subject = Subject { feed, program, verdict: XDP_TX };
+        cost::over_floor(&mut kernel, underlay, &subject, effort)
+    };
+    Ok(Transit {
+        hit: over_floor(Feed::Cached, &program)?,
+        miss: over_floor(Feed::New, &program)?,
+        fib: over_floor(Feed::Cached, &fib)?,
+    })
 }
 
-fn measure_costs(device: &Box, plan: &Plan) -> Result<Costs> {
+fn measure_costs(device: &Box, plan: &Plan, small: Transit) -> Result<Costs> {
     let effort = Effort { runs: plan.runs, packets: plan.packets };
     let packets = device.transit();
     let mut kernel = Kernel::load(&packets, device.ways, &device.pins())?;
@@ -189,8 +208,13 @@ fn measure_costs(device: &Box, plan: &Plan) -> Result<Costs> {
     cost::check_transit(&mut kernel, device.ways.underlay, &device.underlay_program()?)?;
     let floor = cost::floor(&mut kernel, device.ways.underlay, effort)?;
     drop(wire);
-    let (transit_hit, transit_miss) = transit(device, &packets, effort)?;
-    Ok(Costs { floor, transit_hit, transit_miss })
+    let transit = transit(device, &packets, effort)?;
+    let latency = |kilobytes: u32| -> Result<Latency> {
+        let nanoseconds = latency::of_reads(kilobytes as usize * 1024, plan.runs)?;
+        Ok(Latency { kilobytes, nanoseconds })
+    };
+    let latencies = [32, 512, 1024, 2048, 4096, 16_384, 65_536].map(latency).into_iter();
+    Ok(Costs { floor, transit, small, latencies: latencies.collect::<Result<_>>()? })
 }
 
 fn measure_live(device: &mut Box, plan: &Plan) -> Result<Vec<Live>> {
@@ -217,7 +241,7 @@ fn measure_live(device: &mut Box, plan: &Plan) -> Result<Vec<Live>> {
             };
             device.set_fast_path(if place == STACK { FastPath::Off } else { FastPath::Full })?;
             // Every change makes cached routes worthless; a real box is not changed all the time.
-            wire.run(&kernel, program, plan.frames / 4)?;
+            wire.run(&kernel, program, (plan.frames / 4).max(8 * device.peers))?;
             let frames = if place == STACK { plan.frames / 5 } else { plan.frames };
             let run = wire.run(&kernel, program, frames)?;
             ensure!(run.rate > 0.0, "{}: no frame came back", labels[place]);

@@ -1,0 +1,104 @@
+//! `interfaces tunnel NAME ...`.
+
+use std::net::IpAddr;
+
+use super::super::{
+    cisco::tunnel::segment_size,
+    line::{At, LineId},
+    model::Model,
+    verdict::{Judgement, converted, hinted, ignored, refused, unknown},
+};
+
+/// What becomes of a line of the tunnel `name`.
+pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) -> Judgement {
+    let index = model.tunnel(name, at);
+    let Some(tunnel) = model.tunnels.get_mut(index) else { return unknown("not understood") };
+    let text = |word: &str| Some(At::new(at, word.to_owned()));
+    match words {
+        [] => converted(format!("tunnel {}", tunnel.name)),
+        ["address", address] => match address.parse() {
+            Ok(_) if tunnel.address.is_some() => refused("a tunnel has one address"),
+            Ok(prefix) => {
+                tunnel.address = Some(At::new(at, prefix));
+                converted("address")
+            }
+            Err(_) => unknown("not an address with a length"),
+        },
+        ["encapsulation", "gre"] => {
+            tunnel.multipoint = tunnel.destination.is_none();
+            converted("GRE")
+        }
+        ["encapsulation", ..] | ["parameters", "erspan" | "ipv6", ..] => refused("only GRE over IPv4"),
+        ["local-ip" | "source-address", "0.0.0.0"] => hinted("any address: give --source"),
+        ["local-ip" | "source-address", address] => {
+            tunnel.source = text(address);
+            converted("source")
+        }
+        ["source-interface", interface] => {
+            // The address says more.
+            if tunnel.source.as_ref().is_some_and(|source| source.value.parse::<IpAddr>().is_ok()) {
+                return ignored("the source address is given");
+            }
+            tunnel.source = text(interface);
+            converted("source")
+        }
+        ["remote-ip" | "remote", "0.0.0.0"] => converted("multipoint GRE"),
+        ["remote-ip" | "remote", far] => {
+            tunnel.destination = text(far);
+            tunnel.multipoint = false;
+            converted("phase: 1, and where the server is")
+        }
+        ["mtu", bytes] => {
+            tunnel.mtu = text(bytes);
+            converted("mtu")
+        }
+        ["multicast", "enable"] | ["enable-multicast"] => {
+            converted("the tunnel interface always has multicast")
+        }
+        ["multicast", "disable"] => {
+            hinted("the tunnel interface always has multicast: multicast.clients, .servers")
+        }
+        ["parameters", "ip", "key", key] => {
+            tunnel.key = text(key);
+            converted("key")
+        }
+        ["parameters", "ip", "ttl", "0"] => hinted("ttl: not copied from the inner packet, 255 by default"),
+        ["parameters", "ip", "ttl", ttl] => {
+            tunnel.ttl = text(ttl);
+            converted("ttl")
+        }
+        ["parameters", "ip", "no-pmtu-discovery" | "ignore-df", ..] => {
+            hinted("outer packets always have DF set")
+        }
+        ["parameters", "ip", "tos", ..] => ignored("copied from the inner packet"),
+        ["ip", "adjust-mss", bytes] => {
+            tunnel.hints.push(At::new(at, segment_size(&tunnel.name, bytes)));
+            hinted("MSS: a rule for nft is a comment in the configuration")
+        }
+        ["ip", "ospf", "network", kind] => frr(tunnel, at, format!("ip ospf network {kind}")),
+        ["ip", "ospf", key @ ("priority" | "cost" | "hello-interval" | "dead-interval"), value] => {
+            frr(tunnel, at, format!("ip ospf {key} {value}"))
+        }
+        ["ip", "ospf", "mtu-ignore"] => frr(tunnel, at, "ip ospf mtu-ignore".to_owned()),
+        ["ip", "rip", "split-horizon", "disable"] => frr(tunnel, at, "no ip rip split-horizon".to_owned()),
+        ["ip", "ospf" | "rip" | "pim" | "bgp", ..] => {
+            tunnel.frr.push(At::new(at, format!("! {}", words.join(" "))));
+            hinted("a comment in the FRR fragment: translate it by hand")
+        }
+        ["vrf", _] => hinted("VRF: run the agent in a network namespace of its own"),
+        ["disable"] => refused("the tunnel was switched off: do not start it with this configuration"),
+        ["description", ..] => ignored("description"),
+        [
+            "ip" | "ipv6" | "firewall" | "traffic-policy" | "redirect" | "mirror" | "dhcp-interface"
+            | "6rd-prefix",
+            ..,
+        ] => ignored("not about the tunnel"),
+        _ => unknown("not understood"),
+    }
+}
+
+fn frr(tunnel: &mut super::super::model::Tunnel, at: usize, text: String) -> Judgement {
+    let judgement = hinted(format!("FRR: {text}"));
+    tunnel.frr.push(At::new(at, text));
+    judgement
+}

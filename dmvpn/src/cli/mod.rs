@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod decode;
+mod import;
 mod log;
 mod report;
 mod run;
@@ -36,6 +37,7 @@ enum Command {
     Show(show::ShowArguments),
     Decode(decode::DecodeArguments),
     Capture(capture::CaptureArguments),
+    Import(import::ImportArguments),
 }
 
 /// Does what the arguments of the process say. Errors go to standard error.
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::show(&arguments),
         Command::Decode(arguments) => decode::decode(&arguments),
         Command::Capture(arguments) => capture::capture(&arguments),
+        Command::Import(arguments) => import::import(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,6 +94,9 @@ mod tests {
             "dmvpn capture",
             "dmvpn capture --interface eth0 --interface eth1 -w nhrp.pcap --count 5",
             "dmvpn capture --tunnel dmvpn0 --socket /run/a.sock",
+            "dmvpn import --from cisco hub.cfg",
+            "dmvpn import --from opennhrp opennhrp.conf racoon.conf -o hub.yaml --force --json",
+            "dmvpn import --from vyos hub.conf --address tun0=10.0.0.1/24 --source eth0 --dry-run",
         ] {
             let parsed = Arguments::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
@@ -108,6 +114,8 @@ mod tests {
             ("dmvpn decode", ErrorKind::MissingRequiredArgument),
             ("dmvpn capture --interface eth0 --tunnel dmvpn0", ErrorKind::ArgumentConflict),
             ("dmvpn capture --count 0", ErrorKind::ValueValidation),
+            ("dmvpn import hub.cfg", ErrorKind::MissingRequiredArgument),
+            ("dmvpn import --from juniper hub.cfg", ErrorKind::InvalidValue),
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line}");

@@ -14,13 +14,14 @@ use std::{
 type Target = fn(&[u8]);
 
 /// The targets by the names of their corpora.
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
     ("packet", targets::packet),
     ("extensions", targets::extensions),
     ("capture-file", targets::capture_file),
     ("control", targets::control),
     ("state", targets::state),
     ("config", targets::config),
+    ("import", targets::import),
 ];
 
 fn fuzz() -> PathBuf {

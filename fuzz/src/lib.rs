@@ -6,6 +6,7 @@ use dmvpn::{
     capture::{CaptureFile, Record, find},
     config::Config,
     control::protocol::{Request, Response},
+    import::{self, Given, Input, Vendor},
     nhrp::{
         render::{PacketRow, details, headline},
         wire::{Comparison, Inspection, Packet},
@@ -109,6 +110,31 @@ pub fn config(bytes: &[u8]) {
                 assert!(!problem.message.is_empty());
             }
         }
+    }
+}
+
+/// A byte that says whose it is, and bytes that may be a configuration of other nodes: two files, where there is a form
+/// feed in them.
+pub fn import(bytes: &[u8]) {
+    let Some((vendor, text)) = bytes.split_first() else { return };
+    let vendor = match vendor {
+        b'c' => Vendor::Cisco,
+        b'h' => Vendor::Huawei,
+        b'v' => Vendor::Vyos,
+        _ => Vendor::Opennhrp,
+    };
+    let text = String::from_utf8_lossy(text);
+    let inputs: Vec<Input<'_>> = text.split('\u{c}').map(|text| Input { name: "file", text }).collect();
+    let imported = import::import(vendor, &inputs, &Given::default());
+    let numbers = inputs.iter().flat_map(|input| 1..=input.text.lines().count());
+    assert!(imported.lines.iter().map(|line| line.line).eq(numbers));
+    for line in &imported.lines {
+        assert!(!line.note.is_empty());
+        assert!(!line.text.chars().any(char::is_control));
+    }
+    match imported.configuration {
+        Ok(text) => assert!(Config::parse(text.as_bytes()).is_ok()),
+        Err(why) => assert!(!why.is_empty()),
     }
 }
 

@@ -37,6 +37,8 @@ enum Target {
     State,
     /// Configuration files.
     Config,
+    /// Configuration files of other vendors.
+    Import,
 }
 
 /// `cargo xtask fuzz`.

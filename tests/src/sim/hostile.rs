@@ -6,15 +6,19 @@
 
 use std::time::Duration;
 
-use dmvpn::nhrp::wire::{
-    Authentication, Body, Cie, Clients, ErrorCode, ErrorIndication, Flags, Packet, TrafficIndication, Value,
+use dmvpn::nhrp::{
+    engine::Input,
+    wire::{
+        Authentication, Body, Cie, Clients, ErrorCode, ErrorIndication, Flags, Packet, TrafficIndication,
+        Value,
+    },
 };
 
 use super::{
     address::{Address, NodeId, ip, stranger, stranger_tunnel},
     queue::Event,
     random::Random,
-    settings::PASSWORD,
+    settings::{PASSWORD, TUNNEL},
     world::World,
 };
 
@@ -138,6 +142,17 @@ fn mend(bytes: &mut [u8]) {
     bytes[CHECKSUM].copy_from_slice(&checksum.to_be_bytes());
 }
 
+/// A packet's bytes, with the right password.
+fn with_password(packet: Packet) -> Option<Vec<u8>> {
+    let packet = packet
+        .with_extension(Value::ForwardTransit(Vec::new()))
+        .with_extension(Value::ReverseTransit(Vec::new()))
+        .with_extension(Value::Authentication(Authentication::clear_text(PASSWORD)));
+    let mut bytes = Vec::new();
+    packet.encode(&mut bytes).ok()?;
+    Some(bytes)
+}
+
 impl World {
     /// A stranger sends a packet.
     pub(super) fn stranger(&mut self) {
@@ -202,11 +217,16 @@ impl World {
                 self.intrude_with(from, hub, packet(victim_address, hub_address, body));
             }
             Attack::Theft => {
-                // An address that nobody holds at the moment is free for whoever knows the password.
-                if self.is_mapped(victim, hub) {
-                    let body = Body::RegistrationRequest(clients(binding(victim_address)));
-                    let packet = packet(victim_address, hub_address, body);
-                    self.intrude_with(from, hub, packet.with_flags(Flags::REGISTRATION_UNIQUE));
+                // An address that nobody holds at the moment is free for whoever knows the password. So this comes
+                // at once: while it is on its way, the victim might take its registration back.
+                let body = Body::RegistrationRequest(clients(binding(victim_address)));
+                let packet = packet(victim_address, hub_address, body);
+                if self.is_mapped(victim, hub)
+                    && let Some(bytes) = with_password(packet.with_flags(Flags::REGISTRATION_UNIQUE))
+                {
+                    self.strangers.sent += 1;
+                    let input = Input::Packet { tunnel: TUNNEL, source: ip(from), bytes: &bytes };
+                    self.input(hub, input, true);
                 }
             }
             Attack::FalseReply => {
@@ -242,12 +262,7 @@ impl World {
 
     /// Sends a packet with the right password.
     fn intrude_with(&mut self, from: Address, to: NodeId, packet: Packet) {
-        let packet = packet
-            .with_extension(Value::ForwardTransit(Vec::new()))
-            .with_extension(Value::ReverseTransit(Vec::new()))
-            .with_extension(Value::Authentication(Authentication::clear_text(PASSWORD)));
-        let mut bytes = Vec::new();
-        if packet.encode(&mut bytes).is_ok() {
+        if let Some(bytes) = with_password(packet) {
             self.intrude(from, to, bytes);
         }
     }

@@ -13,14 +13,14 @@ fn outcome(settings: Settings) -> Outcome {
 }
 
 #[test]
-fn an_hour_of_a_thousand_spokes_violates_nothing() {
-    let outcome = outcome(settings(1000, Duration::from_hours(1)));
+fn an_hour_of_four_hundred_spokes_violates_nothing() {
+    let outcome = outcome(settings(400, Duration::from_hours(1)));
     assert_eq!(outcome.first_violations, []);
     assert_eq!(outcome.violations, 0);
     assert!(outcome.mass_registration_seconds.is_some_and(|seconds| seconds < 90.0), "{outcome:?}");
     // Each part of the scenario took place.
     assert!(
-        outcome.spokes_left > 400 && outcome.spokes_moved > 10 && outcome.hub_failures == 1,
+        outcome.spokes_left > 150 && outcome.spokes_moved > 3 && outcome.hub_failures == 1,
         "{outcome:?}"
     );
     assert!(outcome.packets_lost > outcome.packets_sent / 25, "{outcome:?}");
@@ -29,8 +29,18 @@ fn an_hour_of_a_thousand_spokes_violates_nothing() {
 }
 
 #[test]
+fn other_seeds_and_numbers_of_hubs_violate_nothing() {
+    for (seed, hubs) in [(2, 1), (3, 2), (4, 3), (5, 2)] {
+        // A hub failed and is back, and everyone renewed its registration.
+        let outcome = outcome(Settings { hubs, seed, ..settings(80, Duration::from_mins(45)) });
+        assert_eq!(outcome.first_violations, [], "seed {seed}, {hubs} hubs");
+        assert!(outcome.hub_failures == 1 && outcome.registrations > 2 * u64::from(80 * hubs), "{outcome:?}");
+    }
+}
+
+#[test]
 fn one_seed_gives_one_run() {
-    let of = |seed| outcome(Settings { seed, ..settings(100, Duration::from_mins(40)) });
+    let of = |seed| outcome(Settings { seed, ..settings(50, Duration::from_mins(25)) });
     let [one, again, other] = [of(1), of(1), of(2)];
     assert_eq!(one.digest, again.digest);
     assert_eq!(

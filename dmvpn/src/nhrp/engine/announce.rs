@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::{
     EventKind,
     client::UNANSWERED,
+    rare::Empty,
     tunnel::{Context, Tunnel},
 };
 use crate::nhrp::wire::{Body, Cie, CieCode, Clients, Flags, Packet};
@@ -30,6 +31,10 @@ pub(super) struct Announced {
     refused: BTreeSet<IpNet>,
 }
 
+impl Empty for Announced {
+    const EMPTY: &'static Self = &Self { waiting: BTreeSet::new(), attempts: 0, refused: BTreeSet::new() };
+}
+
 impl Announced {
     /// Whether to ask again soon, because a reply is missing.
     pub(super) fn misses_reply(&self) -> bool {
@@ -42,6 +47,9 @@ impl Tunnel {
     pub(super) fn announce(&mut self, cx: &mut Context<'_>, index: usize) {
         let aliases = self.config.aliases.len();
         let requests = aliases + self.config.networks.chunks(NETWORKS_PER_REQUEST).len();
+        if requests == 0 {
+            return;
+        }
         let announced = &mut self.servers[index].announced;
         if !announced.misses_reply() {
             announced.waiting = (0..requests).collect();

@@ -7,6 +7,7 @@ use super::{
     announce::Announced,
     cache::{Kind, Offer},
     peers::User,
+    rare::Rare,
     servers::ServerId,
     timers::Subject,
     tunnel::{Context, Tunnel},
@@ -40,7 +41,7 @@ pub(super) struct Server {
     /// Requests with our link-local address since its last reply to one.
     pub(super) link_local_attempts: u32,
     /// What else it was told of.
-    pub(super) announced: Announced,
+    pub(super) announced: Rare<Announced>,
     /// Why it refused us the last time, if it did.
     refused: Option<CieCode>,
     /// Our address as it sees it, when we are behind NAT.
@@ -66,7 +67,7 @@ impl Server {
             next: None,
             link_local: None,
             link_local_attempts: 0,
-            announced: Announced::default(),
+            announced: Rare::default(),
             refused: None,
             public: None,
             requests_sent: 0,
@@ -87,7 +88,7 @@ impl Server {
         self.unanswered = 0;
         self.refused = None;
         self.public = None;
-        self.announced = Announced::default();
+        self.announced = Rare::default();
         self.next = None;
     }
 

@@ -10,7 +10,8 @@ use crate::nhrp::wire::PacketKind;
 pub struct Counters {
     received: [u64; PACKET_KINDS],
     sent: [u64; PACKET_KINDS],
-    faults: [u64; Fault::ALL.len()],
+    /// Those that happened.
+    faults: OrderedMap<Fault, u64>,
     /// Those that a received packet of a kind caused.
     caused: OrderedMap<(Fault, PacketKind), u64>,
     /// The kind of the packet that is being acted on.
@@ -155,8 +156,8 @@ impl Counters {
     }
 
     /// How often something went wrong.
-    pub const fn fault(&self, fault: Fault) -> u64 {
-        self.faults[fault as usize]
+    pub fn fault(&self, fault: Fault) -> u64 {
+        self.faults.get(&fault).copied().unwrap_or(0)
     }
 
     /// Kind of packet, how many received, how many sent.
@@ -196,7 +197,7 @@ impl Counters {
     }
 
     pub(super) fn count(&mut self, fault: Fault) {
-        self.faults[fault as usize] += 1;
+        *self.faults.get_or_insert_with(fault, || 0) += 1;
         if let Some(kind) = self.current {
             *self.caused.get_or_insert_with((fault, kind), || 0) += 1;
         }

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Time, ordered_map::OrderedMap};
+use super::{Time, ordered_map::OrderedMap, rare::Empty};
 
 /// A token bucket, as the moment at which it is going to be full again: an empty one that is given `rate` tokens a
 /// second is full after `burst / rate` seconds.
@@ -25,6 +25,10 @@ impl Bucket {
 /// Buckets of sources that are not peers.
 #[derive(Debug, Default)]
 pub(super) struct Strangers(OrderedMap<IpAddr, Bucket>);
+
+impl Empty for Strangers {
+    const EMPTY: &'static Self = &Self(OrderedMap::new());
+}
 
 impl Strangers {
     /// Sources that are told apart.

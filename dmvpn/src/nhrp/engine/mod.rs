@@ -38,6 +38,7 @@ mod ordered_map;
 mod peers;
 mod purge;
 mod random;
+mod rare;
 mod receive;
 mod redirect;
 mod requesters;

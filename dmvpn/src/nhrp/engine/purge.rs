@@ -9,6 +9,7 @@ use super::{
     cache::{Binding, Kind},
     ordered_map::OrderedMap,
     peers::User,
+    rare::{Empty, Rare},
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -17,6 +18,10 @@ use crate::nhrp::wire::{Body, Cie, Clients, Flags, IpFamily, Packet};
 /// Purge Requests that wait for their reply.
 #[derive(Debug, Default)]
 pub(super) struct Purges(OrderedMap<u32, Pending>);
+
+impl Empty for Purges {
+    const EMPTY: &'static Self = &Self(OrderedMap::new());
+}
 
 #[derive(Debug)]
 struct Pending {
@@ -287,7 +292,7 @@ impl Tunnel {
         for nbma in self.config.multicast.fixed.clone() {
             self.peers.release(nbma, User::Multicast, cx.out);
         }
-        self.purges = Purges::default();
+        self.purges = Rare::default();
         self.drop_resolutions();
         self.negatives.clear();
         self.timers.clear_all();

@@ -10,6 +10,7 @@ use super::{
     Fault, Time,
     cache::Kind,
     peers::User,
+    rare::Empty,
     tunnel::{Context, Tunnel},
 };
 use crate::nhrp::wire::{Body, ExtensionKind, Flags, TrafficIndication};
@@ -19,6 +20,10 @@ use crate::nhrp::wire::{Body, ExtensionKind, Flags, TrafficIndication};
 pub(super) struct Redirects {
     told: BTreeMap<Flow, Time>,
     order: VecDeque<(Time, Flow)>,
+}
+
+impl Empty for Redirects {
+    const EMPTY: &'static Self = &Self { told: BTreeMap::new(), order: VecDeque::new() };
 }
 
 /// Traffic that an indication is about. The peer is part of it: whatever sources another peer makes up, they do not

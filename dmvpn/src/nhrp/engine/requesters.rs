@@ -10,6 +10,7 @@ use super::{
     ordered_map::OrderedMap,
     peers::User,
     purge::Purges,
+    rare::Empty,
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -27,6 +28,11 @@ pub(super) struct Requesters {
     by_number: OrderedMap<u32, (IpNet, IpAddr)>,
     /// The last number.
     last: u32,
+}
+
+impl Empty for Requesters {
+    const EMPTY: &'static Self =
+        &Self { by_prefix: OrderedMap::new(), by_number: OrderedMap::new(), last: 0 };
 }
 
 #[derive(Debug)]

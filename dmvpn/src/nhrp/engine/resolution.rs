@@ -10,6 +10,7 @@ use super::{
     cache::{Installed, Kind, Offer},
     message::is_link_local,
     ordered_map::OrderedMap,
+    rare::{Empty, Rare},
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -25,6 +26,11 @@ pub(super) struct Resolutions {
     by_id: OrderedMap<u32, IpAddr>,
     /// How many of them each NBMA address caused by its indications.
     causes: OrderedMap<IpAddr, usize>,
+}
+
+impl Empty for Resolutions {
+    const EMPTY: &'static Self =
+        &Self { by_destination: OrderedMap::new(), by_id: OrderedMap::new(), causes: OrderedMap::new() };
 }
 
 /// Why an address is resolved.
@@ -433,7 +439,7 @@ impl Tunnel {
 
     /// Forgets everything that is asked for.
     pub(super) fn drop_resolutions(&mut self) {
-        self.resolutions = Resolutions::default();
+        self.resolutions = Rare::default();
     }
 }
 

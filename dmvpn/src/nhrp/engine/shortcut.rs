@@ -10,6 +10,7 @@ use super::{
     answer::SHORTEST_PREFIX,
     cache::{Installed, Kind},
     ordered_map::OrderedMap,
+    rare::Empty,
     resolution::{Purpose, Resolved},
     server::Origin,
     timers::Subject,
@@ -49,6 +50,11 @@ pub(super) struct Shortcuts {
     by_via: OrderedMap<(IpAddr, IpNet), ()>,
     /// How many there are of each prefix length: look-ups try only these.
     lengths: OrderedMap<u8, usize>,
+}
+
+impl Empty for Shortcuts {
+    const EMPTY: &'static Self =
+        &Self { by_prefix: OrderedMap::new(), by_via: OrderedMap::new(), lengths: OrderedMap::new() };
 }
 
 impl Shortcuts {

@@ -5,6 +5,7 @@
 //! | program | hook | attach to | decision |
 //! |---|---|---|---|
 //! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`hit`], [`receive`] |
+//! | `dmvpn_lan` | XDP, multi-buffer | every accelerated interface | [`lan`] |
 //! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`], [`replicate`] |
 //!
 //! Load-time settings (`EbpfLoader::override_global`), see [`settings`]:
@@ -47,6 +48,7 @@ pub mod hit;
 pub mod inner;
 pub mod ipv4;
 pub mod ipv6;
+pub mod lan;
 pub mod link;
 pub mod link_local;
 pub mod maps;

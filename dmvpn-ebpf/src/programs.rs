@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dmvpn_ebpf::{
-    count, hit,
+    count, hit, lan,
     packet::Packet as _,
     receive::{self, Verdict},
     skb::SkbPacket,
@@ -32,6 +32,14 @@ fn dmvpn_underlay(context: XdpContext) -> u32 {
 fn underlay_long_way(context: *mut xdp_md) -> u32 {
     let mut packet = XdpPacket(XdpContext::new(context));
     let verdict = receive::receive(&mut packet);
+    carry_out(&packet, verdict)
+}
+
+/// XDP program of an accelerated interface.
+#[xdp(frags)]
+fn dmvpn_lan(context: XdpContext) -> u32 {
+    let mut packet = XdpPacket(context);
+    let verdict = lan::forward(&mut packet).unwrap_or(Verdict::Pass);
     carry_out(&packet, verdict)
 }
 

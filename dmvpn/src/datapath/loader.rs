@@ -121,6 +121,13 @@ impl DataPath {
         attach_xdp::attach(program, &self.pins, interface, mode)
     }
 
+    /// Attaches the program for accelerated interfaces to XDP of one, likewise. The interface has to be in
+    /// [`TunnelTable::interfaces`] too.
+    pub fn attach_lan(&mut self, interface: &str, mode: XdpMode) -> Result<XdpAttachment, DataPathError> {
+        let program = program::<Xdp>(&mut self.ebpf, program_names::XDP_LAN)?;
+        attach_xdp::attach(program, &self.pins, interface, mode)
+    }
+
     /// Attaches the tunnel program to the egress of a tunnel interface, or swaps it in where an earlier run attached
     /// it. [`TcMode::Tcx`] falls back to `clsact` on kernels before 6.6.
     pub fn attach_tc(&mut self, interface: &str, mode: TcMode) -> Result<TcAttachment, DataPathError> {
@@ -223,6 +230,8 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
     let xdp = program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?;
     patiently(|| xdp.load()).map_err(refused(program_names::XDP_UNDERLAY))?;
+    let lan = program::<Xdp>(&mut ebpf, program_names::XDP_LAN)?;
+    patiently(|| lan.load()).map_err(refused(program_names::XDP_LAN))?;
     let tc = program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?;
     patiently(|| tc.load()).map_err(refused(program_names::TC_TUNNEL))?;
     Ok(ebpf)

@@ -9,6 +9,7 @@ mod encapsulate;
 mod frames;
 mod hub;
 mod ipv6;
+mod lan;
 mod live;
 mod multicast;
 mod namespace;

@@ -94,6 +94,8 @@ impl Programs {
             .unwrap_or_else(|error| panic!("loading needs root: {error}"));
         let underlay: &mut Xdp = ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
         load_patiently(|| underlay.load());
+        let lan: &mut Xdp = ebpf.program_mut(program_names::XDP_LAN).unwrap().try_into().unwrap();
+        load_patiently(|| lan.load());
         let tunnel: &mut SchedClassifier =
             ebpf.program_mut(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
         load_patiently(|| tunnel.load());
@@ -156,6 +158,11 @@ impl Programs {
         self.array::<Underlay>(map_names::UNDERLAY).set(index, next_hop, 0).unwrap();
     }
 
+    /// Says what an interface is.
+    pub(crate) fn set_interface(&mut self, ifindex: u32, interface: Interface) {
+        self.insert(map_names::INTERFACES, ifindex, interface);
+    }
+
     /// Changes what the agent says about the box.
     pub(crate) fn set_control(&mut self, control: Control) {
         self.array::<Control>(map_names::CONTROL).set(0, control, 0).unwrap();
@@ -163,7 +170,16 @@ impl Programs {
 
     /// Runs the underlay program on a frame that comes in by `ifindex`, or by the loopback interface.
     pub(crate) fn receive_on(&self, ifindex: u32, frame: &[u8]) -> Outcome {
-        let program: &Xdp = self.ebpf.program(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
+        self.run_xdp(program_names::XDP_UNDERLAY, ifindex, frame)
+    }
+
+    /// Runs the program of an accelerated interface on a frame that comes in by `ifindex`.
+    pub(crate) fn receive_from_lan(&self, ifindex: u32, frame: &[u8]) -> Outcome {
+        self.run_xdp(program_names::XDP_LAN, ifindex, frame)
+    }
+
+    fn run_xdp(&self, program: &str, ifindex: u32, frame: &[u8]) -> Outcome {
+        let program: &Xdp = self.ebpf.program(program).unwrap().try_into().unwrap();
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len()).unwrap(), 0, ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|field| field.to_ne_bytes()).collect();

@@ -16,6 +16,7 @@ mod actions;
 mod adopt;
 mod environment;
 mod find_source;
+mod lans;
 mod link_local;
 mod names;
 mod plan;

@@ -23,9 +23,10 @@ use super::{
     tunnels::Tunnel,
 };
 use crate::{
-    config::{Accept, Config, RunOptions},
+    config::{self, Accept, Config, Df, RunOptions, Tos},
     datapath::{
-        DataPath, DataPathError, DontFragment, LinkName, OuterTos, TcMode, TunnelParameters, remove_all_pins,
+        DataPath, DataPathError, DontFragment, LinkName, OuterTos, RouteSelection, TcMode, TunnelParameters,
+        remove_all_pins,
     },
     netlink::{
         Netlink, interfaces,
@@ -103,7 +104,12 @@ impl Agent {
                 self.engine.resume(tunnel.id, saved.ids);
             }
         }
-        self.remove_stale_tunnels().await
+        self.remove_stale_tunnels().await?;
+        self.accelerate_lans().await;
+        if self.tunnels.iter().any(|tunnel| tunnel.plan.config.check_source) {
+            self.data_path.control.set_route_selection(RouteSelection::BySource)?;
+        }
+        Ok(self.remove_stale_lans()?)
     }
 
     /// Removes what a start that failed has made.
@@ -153,12 +159,23 @@ impl Agent {
             local: plan.source,
             key: config.key,
             ttl: config.ttl,
-            dont_fragment: DontFragment::Set,
-            tos: OuterTos::Inherit,
-            fast_path: FastPath::Full,
+            dont_fragment: match config.df {
+                Df::Copy => DontFragment::Copy,
+                Df::Set => DontFragment::Set,
+                Df::Clear => DontFragment::Clear,
+            },
+            tos: match config.tos {
+                Tos::Inherit => OuterTos::Inherit,
+                Tos::Dscp(dscp) => OuterTos::Dscp(dscp),
+            },
+            fast_path: match config.fast_path {
+                config::FastPath::Off => FastPath::Off,
+                config::FastPath::Hairpin => FastPath::Hairpin,
+                config::FastPath::Full => FastPath::Full,
+            },
             redirect: config.redirect,
             accept_any: config.accept == Accept::Any,
-            check_source: false,
+            check_source: config.check_source,
             mtu: plan.mtu,
         };
         let socket = NhrpSocket::open(plan.source, config.key, config.ttl)

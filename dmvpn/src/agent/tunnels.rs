@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{plan::Plan, receiver::Receiver, recursion::Recursive, socket::NhrpSocket};
 use crate::{
-    datapath::{RunningMode, TcMode, TunnelParameters},
+    datapath::{RunningMode, TcMode, TunnelParameters, Vlan},
     netlink::links::TunnelLink,
     nhrp::engine::TunnelId,
 };
@@ -41,9 +41,11 @@ impl Tunnel {
 /// All of them, and the underlay interfaces they share.
 #[derive(Default)]
 pub(super) struct Tunnels {
-    tunnels: BTreeMap<TunnelId, Tunnel>,
+    by_id: BTreeMap<TunnelId, Tunnel>,
     /// Underlay interfaces that have the XDP program, by index.
     pub(super) underlays: BTreeMap<u32, UnderlayInterface>,
+    /// Accelerated interfaces and their link-layer addresses, by index.
+    pub(super) lans: BTreeMap<u32, [u8; 6]>,
 }
 
 /// An underlay interface with the XDP program.
@@ -51,21 +53,25 @@ pub(super) struct Tunnels {
 pub(super) struct UnderlayInterface {
     /// Its name.
     pub(super) name: String,
+    /// Name of the interface that has the program.
+    pub(super) program_on: String,
     /// How the program runs.
     pub(super) mode: RunningMode,
+    /// It is a VLAN device: the program is on the interface below it.
+    pub(super) vlan: Option<Vlan>,
 }
 
 impl Tunnels {
     pub(super) fn insert(&mut self, tunnel: Tunnel) {
-        self.tunnels.insert(tunnel.id, tunnel);
+        self.by_id.insert(tunnel.id, tunnel);
     }
 
     pub(super) fn get(&self, id: TunnelId) -> Option<&Tunnel> {
-        self.tunnels.get(&id)
+        self.by_id.get(&id)
     }
 
     pub(super) fn get_mut(&mut self, id: TunnelId) -> Option<&mut Tunnel> {
-        self.tunnels.get_mut(&id)
+        self.by_id.get_mut(&id)
     }
 
     pub(super) fn by_ifindex(&self, ifindex: u32) -> Option<&Tunnel> {
@@ -77,7 +83,14 @@ impl Tunnels {
         self.underlays.get(&ifindex).map_or_else(|| format!("#{ifindex}"), |found| found.name.clone())
     }
 
+    /// Whether an interface has the underlay's program, for itself or for a VLAN device on it.
+    pub(super) fn is_underlay(&self, ifindex: u32) -> bool {
+        self.underlays
+            .iter()
+            .any(|(index, underlay)| underlay.vlan.map_or(*index, |vlan| vlan.physical) == ifindex)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tunnel> {
-        self.tunnels.values()
+        self.by_id.values()
     }
 }

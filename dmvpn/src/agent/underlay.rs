@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
 use crate::{
     config::XdpMode,
-    datapath::{DataPath, Hook, LinkAddresses, LinkName, NextHop},
+    datapath::{DataPath, Hook, LinkAddresses, LinkName, NextHop, RunningMode, Vlan},
     netlink::{
         interfaces,
         monitor::{Change, LinkState},
@@ -39,14 +39,9 @@ impl Agent {
         };
         let hop = NextHop { ifindex: way.ifindex, gateway: way.address };
         self.data_path.peers.set_next_hop(index, Some(hop))?;
-        match (way.source_mac, way.gateway_mac) {
-            (Some(source), Some(gateway)) => self
-                .data_path
-                .peers
-                .underlays
-                .set_resolved(hop, LinkAddresses { gateway, source, vlan: None })?,
-            _ => self.data_path.peers.underlays.set_unresolved(hop)?,
-        };
+        // First the program: it tells what kind of interface that is.
+        let attached = self.accelerate(hop.ifindex, mode).await;
+        self.set_addresses(hop, way.gateway_mac, way.source_mac)?;
         let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(source, key)));
         if mtu != peer.mtu {
             self.data_path.peers.set_mtu(index, mtu)?;
@@ -58,7 +53,26 @@ impl Agent {
             }
             self.abandon(old).await?;
         }
-        self.accelerate(hop.ifindex, mode).await
+        attached
+    }
+
+    /// Tells the data path the link-layer addresses of a next hop and of the interface that leads there, if both are
+    /// known.
+    fn set_addresses(
+        &mut self,
+        hop: NextHop,
+        gateway: Option<[u8; 6]>,
+        source: Option<[u8; 6]>,
+    ) -> Result<(), ActionError> {
+        let vlan = self.tunnels.underlays.get(&hop.ifindex).and_then(|underlay| underlay.vlan);
+        let underlays = &mut self.data_path.peers.underlays;
+        match gateway.zip(source) {
+            Some((gateway, source)) => {
+                underlays.set_resolved(hop, LinkAddresses { gateway, source, vlan })?
+            }
+            None => underlays.set_unresolved(hop)?,
+        };
+        Ok(())
     }
 
     /// Removes a peer from the data path, and what was kept for it.
@@ -92,14 +106,33 @@ impl Agent {
             return Ok(());
         }
         let Some(interface) = interfaces::by_index(&self.netlink, ifindex).await? else { return Ok(()) };
+        // A VLAN device has no XDP of its own: the program goes on the interface below it, and knows tags.
+        let vlan = interface
+            .vlan
+            .zip(interface.below.filter(|_| !interface.below_elsewhere))
+            .map(|(id, physical)| Vlan { physical, id });
         let name = interface.name;
-        let attached = self.data_path.attach_xdp(&name, mode)?;
+        let mut program_on = name.clone();
+        if let Some(Vlan { physical, .. }) = vlan {
+            let Some(below) = interfaces::by_index(&self.netlink, physical).await? else { return Ok(()) };
+            program_on = below.name;
+        }
+        let same = self.tunnels.underlays.values().find(|underlay| underlay.program_on == program_on);
+        let mode = match same {
+            Some(same) => same.mode,
+            None => self.attach_underlay(&program_on, mode)?,
+        };
+        self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, program_on, mode, vlan });
+        Ok(())
+    }
+
+    fn attach_underlay(&mut self, name: &str, mode: XdpMode) -> Result<RunningMode, ActionError> {
+        let attached = self.data_path.attach_xdp(name, mode)?;
         info!(interface = name, mode = attached.mode.name(), kept = attached.kept, "XDP attached");
         if let Some(reason) = &attached.fallback {
             warn!(interface = name, reason, "XDP runs in the kernel's generic hook, not in the driver: slow");
         }
-        self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, mode: attached.mode });
-        Ok(())
+        Ok(attached.mode)
     }
 
     /// Takes in what changed in the kernel. Returns whether routes may have changed.
@@ -115,6 +148,7 @@ impl Agent {
                 }
                 Change::Link { ifindex, state: LinkState::Removed, .. } => {
                     self.forget_underlay(ifindex);
+                    self.forget_lan(ifindex);
                     sources_changed = true;
                 }
                 Change::Link { ifindex, state, .. } => {
@@ -130,6 +164,7 @@ impl Agent {
             }
         }
         if sources_changed {
+            self.accelerate_lans().await;
             self.follow_sources().await;
         }
         routes_changed || sources_changed
@@ -142,22 +177,17 @@ impl Agent {
         }
         let interface = interfaces::by_index(&self.netlink, hop.ifindex).await?;
         let source = interface.and_then(|interface| interface.mac);
-        match (mac, source) {
-            (Some(gateway), Some(source)) => self
-                .data_path
-                .peers
-                .underlays
-                .set_resolved(hop, LinkAddresses { gateway, source, vlan: None })?,
-            _ => self.data_path.peers.underlays.set_unresolved(hop)?,
-        };
-        Ok(())
+        self.set_addresses(hop, mac, source)
     }
 
     /// An underlay interface is no more. Another one of its name gets a program of its own.
     fn forget_underlay(&mut self, ifindex: u32) {
-        let Some(UnderlayInterface { name, .. }) = self.tunnels.underlays.remove(&ifindex) else { return };
-        info!(interface = name, "the underlay interface is gone");
-        let link = LinkName { hook: Hook::Xdp, interface: name };
+        let Some(gone) = self.tunnels.underlays.remove(&ifindex) else { return };
+        info!(interface = gone.name, "the underlay interface is gone");
+        if self.tunnels.underlays.values().any(|other| other.program_on == gone.program_on) {
+            return;
+        }
+        let link = LinkName { hook: Hook::Xdp, interface: gone.program_on };
         if let Err(error) = self.data_path.detach(&link) {
             warn!("{error}");
         }

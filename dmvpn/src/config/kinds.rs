@@ -9,7 +9,9 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    model::{Accept, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, XdpMode},
+    model::{
+        Accept, Df, FastPath, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, Tos, XdpMode,
+    },
     section::Kind,
 };
 use crate::nhrp::engine::Secret;
@@ -82,6 +84,24 @@ pub(super) const ACCEPT: Kind<Accept> = kind("known or any", |text| match text {
     "any" => Some(Accept::Any),
     _ => None,
 });
+pub(super) const TOS: Kind<Tos> = kind("inherit, or a DSCP from 0 to 63", |text| match text {
+    "inherit" => Some(Tos::Inherit),
+    _ => number(text, 0..=63).map(Tos::Dscp),
+});
+pub(super) const DF: Kind<Df> = kind("copy, set or clear", |text| match text {
+    "copy" => Some(Df::Copy),
+    "set" => Some(Df::Set),
+    "clear" => Some(Df::Clear),
+    _ => None,
+});
+pub(super) const FAST_PATH: Kind<FastPath> = kind("off, hairpin or full", |text| match text {
+    "off" => Some(FastPath::Off),
+    "hairpin" => Some(FastPath::Hairpin),
+    "full" => Some(FastPath::Full),
+    _ => None,
+});
+pub(super) const INTERFACE: Kind<String> =
+    kind("the name of an interface", |text| is_interface_name(text).then(|| text.to_owned()));
 pub(super) const TTL: Kind<u8> = kind("a number from 1 to 255", |text| number(text, 1..=u8::MAX));
 
 pub(super) const NHS_ADDRESS: Kind<NhsAddress> =

@@ -88,6 +88,16 @@ pub struct Tunnel {
     pub accept: Accept,
     /// TTL or hop limit of outer headers, from 1.
     pub ttl: u8,
+    /// Type of service of outer headers.
+    pub tos: Tos,
+    /// Don't-fragment of outer headers over IPv4.
+    pub df: Df,
+    /// What bypasses the kernel's stack.
+    pub fast_path: FastPath,
+    /// Interfaces between which and the tunnel packets bypass the kernel's stack, with [`FastPath::Full`].
+    pub accelerate: Vec<String>,
+    /// Drop data whose source address is not routed to the peer it came from.
+    pub check_source: bool,
     /// How long not to ask again for what could not be resolved; whole seconds.
     #[serde(serialize_with = "whole_seconds")]
     pub negative_time: Duration,
@@ -171,6 +181,39 @@ pub enum Accept {
     Known,
     /// Any NBMA address.
     Any,
+}
+
+/// The TOS byte or traffic class of outer headers. The ECN field always is the inner packet's (RFC 6040).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tos {
+    /// As the inner packet has it.
+    Inherit,
+    /// This DSCP, 0 to 63.
+    Dscp(u8),
+}
+
+/// Don't-fragment of outer headers over IPv4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Df {
+    /// As the inner packet has it; set for an inner IPv6 packet.
+    Copy,
+    /// Always set.
+    Set,
+    /// Never set.
+    Clear,
+}
+
+/// What of a tunnel's traffic bypasses the kernel's stack, and so its netfilter and connection tracking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FastPath {
+    /// Nothing.
+    Off,
+    /// What goes from one peer to another.
+    Hairpin,
+    /// That, and what goes between peers and accelerated interfaces.
+    Full,
 }
 
 /// A next hop server to register with.
@@ -354,6 +397,15 @@ impl Serialize for Source {
 impl Serialize for Phase {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(*self as u8)
+    }
+}
+
+impl Serialize for Tos {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Inherit => serializer.serialize_str("inherit"),
+            Self::Dscp(dscp) => serializer.serialize_u8(*dscp),
+        }
     }
 }
 

@@ -7,7 +7,10 @@ use nix::errno::Errno;
 use rtnetlink::packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressHeaderFlags, AddressMessage},
-    link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+        VlanProtocol,
+    },
 };
 
 use super::{Error, Netlink, PROTOCOL, error::Cause};
@@ -34,6 +37,8 @@ pub struct Interface {
     pub multicast: bool,
     /// Kind of a virtual interface (`veth`, `vlan`, ...); `None` for a physical one.
     pub kind: Option<String>,
+    /// Its VLAN identifier, when it is a VLAN device (802.1Q).
+    pub vlan: Option<u16>,
     /// Index of the interface below it, or the other end of a veth pair.
     pub below: Option<u32>,
     /// The interface in [`below`](Self::below) is in another network namespace.
@@ -131,6 +136,7 @@ impl From<LinkMessage> for Interface {
             arp: !flags.contains(LinkFlags::Noarp),
             multicast: flags.contains(LinkFlags::Multicast),
             kind: None,
+            vlan: None,
             below: None,
             below_elsewhere: false,
         };
@@ -142,17 +148,32 @@ impl From<LinkMessage> for Interface {
                 LinkAttribute::Link(index) => interface.below = Some(index),
                 LinkAttribute::LinkNetNsId(_) => interface.below_elsewhere = true,
                 LinkAttribute::LinkInfo(information) => {
-                    interface.kind = information.into_iter().find_map(|item| match item {
-                        LinkInfo::Kind(InfoKind::Other(kind)) => Some(kind),
-                        LinkInfo::Kind(kind) => Some(kind.to_string()),
-                        _ => None,
-                    });
+                    for item in information {
+                        match item {
+                            LinkInfo::Kind(InfoKind::Other(kind)) => interface.kind = Some(kind),
+                            LinkInfo::Kind(kind) => interface.kind = Some(kind.to_string()),
+                            LinkInfo::Data(InfoData::Vlan(data)) => interface.vlan = vlan_id(&data),
+                            _ => {}
+                        }
+                    }
                 }
                 _ => {}
             }
         }
         interface
     }
+}
+
+/// The identifier of a VLAN device, unless it is one of the other kind (802.1ad).
+fn vlan_id(data: &[InfoVlan]) -> Option<u16> {
+    let is_other = |item: &InfoVlan| matches!(item, InfoVlan::Protocol(protocol) if *protocol != VlanProtocol::Ieee8021Q);
+    if data.iter().any(is_other) {
+        return None;
+    }
+    data.iter().find_map(|item| match item {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
 }
 
 /// The address in a message; `None` for a message without one.

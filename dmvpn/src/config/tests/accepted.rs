@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use super::{assert_problems, tunnel};
 use crate::config::{
-    Accept, Config, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, NhsNbma,
-    Phase, Source, StaticMap, StaticRoute, XdpMode,
+    Accept, Config, Df, FastPath, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress,
+    NhsCluster, NhsNbma, Phase, Source, StaticMap, StaticRoute, Tos, XdpMode,
 };
 
 #[test]
@@ -60,6 +60,11 @@ tunnels:
     xdp: native
     accept: any
     ttl: 64
+    tos: 46
+    df: copy
+    fast-path: hairpin
+    accelerate: [eth1, eth2.5]
+    check-source: true
     negative-time: 10
     redirect-interval: 1
     answer-for-clients: true
@@ -105,6 +110,8 @@ fn takes_every_key() {
     assert_eq!(tunnel.registration_interval, Duration::from_secs(59));
     assert_eq!((tunnel.mtu, tunnel.ttl), (Some(1400), 64));
     assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Native, Accept::Any));
+    assert_eq!((tunnel.tos, tunnel.df, tunnel.fast_path), (Tos::Dscp(46), Df::Copy, FastPath::Hairpin));
+    assert_eq!((&tunnel.accelerate[..], tunnel.check_source), (&["eth1".into(), "eth2.5".into()][..], true));
     let server = "2001:db8::64".parse().unwrap();
     assert_eq!(
         tunnel.nhs,
@@ -210,6 +217,11 @@ tunnels:
   xdp: auto
   accept: known
   ttl: 255
+  tos: inherit
+  df: set
+  fast-path: full
+  accelerate: []
+  check-source: false
   negative-time: 60
   redirect-interval: 8
   answer-for-clients: false

@@ -7,7 +7,8 @@ use super::{assert_problems, tunnel};
 #[test]
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, link-local, source, key, network-id, phase, redirect, shortcut, authentication, \
-                    holding-time, registration-interval, unique, mtu, xdp, accept, ttl, negative-time, \
+                    holding-time, registration-interval, unique, mtu, xdp, accept, ttl, tos, df, fast-path, \
+                    accelerate, check-source, negative-time, \
                     redirect-interval, answer-for-clients, aliases, register-prefixes, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";
     assert_problems(
@@ -16,7 +17,7 @@ fn reports_unknown_keys_with_the_accepted_ones() {
             &format!("5:5: unknown key `holdtime` (accepted: {accepted})"),
             &format!("6:5: unknown key `Network_ID`, did you mean `network-id`? (accepted: {accepted})"),
             &format!("7:5: unknown key `mut`, did you mean `mtu`? (accepted: {accepted})"),
-            &format!("8:5: unknown key `qos` (accepted: {accepted})"),
+            &format!("8:5: unknown key `qos`, did you mean `tos`? (accepted: {accepted})"),
         ],
     );
     assert_problems(
@@ -102,6 +103,10 @@ fn reports_each_value_that_is_not_accepted() {
         ("xdp", "auto, native or generic", &["driver", "Native"]),
         ("accept", "known or any", &["all"]),
         ("ttl", "a number from 1 to 255", &["0", "256"]),
+        ("tos", "inherit, or a DSCP from 0 to 63", &["64", "-1", "0xb8", "copy"]),
+        ("df", "copy, set or clear", &["true", "1"]),
+        ("fast-path", "off, hairpin or full", &["on", "false"]),
+        ("check-source", "true or false", &["strict"]),
         ("negative-time", "seconds from 1 to 65535", &["0"]),
         ("redirect-interval", "seconds from 1 to 65535", &["0"]),
         ("nhs-fallback", "seconds from 0 to 65535", &["-1", "65536"]),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 /// What a figure depends on beside the program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Model of the processor.
     pub processor: String,
@@ -20,6 +20,9 @@ pub struct Machine {
     pub kernel: String,
     /// Setting of the kernel's compiler of eBPF programs (`net.core.bpf_jit_enable`).
     pub jit: String,
+    /// Processes that wanted to run in the last minute, on average, when the measurement began: what is above zero is
+    /// others' work, which disturbs.
+    pub load: f64,
     /// Day and time (UTC).
     pub time: String,
 }
@@ -43,6 +46,11 @@ impl Machine {
                 |_| "always on".to_owned(),
                 |text| if text.trim() == "0" { "off".to_owned() } else { "on".to_owned() },
             ),
+            load: read("/proc/loadavg")?
+                .split_whitespace()
+                .next()
+                .and_then(|load| load.parse().ok())
+                .context("/proc/loadavg begins with no number")?,
             time: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
         })
     }
@@ -51,8 +59,8 @@ impl Machine {
     pub fn describe(&self) -> String {
         let kind = if self.virtual_machine { "virtual " } else { "" };
         format!(
-            "{} {kind}CPUs ({}), {} GB, Linux {}, BPF JIT {}; {}",
-            self.processors, self.processor, self.memory_gb, self.kernel, self.jit, self.time
+            "{} {kind}CPUs ({}), {} GB, Linux {}, BPF JIT {}; {}, load of others {:.1}",
+            self.processors, self.processor, self.memory_gb, self.kernel, self.jit, self.time, self.load
         )
     }
 }

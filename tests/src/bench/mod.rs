@@ -18,6 +18,7 @@ pub mod svg;
 pub mod tcp;
 pub mod thresholds;
 
+use machine::Machine;
 pub use pages::Pages;
 pub use report::{Part, Report};
 pub use thresholds::Thresholds;
@@ -44,6 +45,13 @@ pub enum Extent {
 
 /// Measures one part.
 pub fn measure(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Report> {
+    // Before our own work adds to the load.
+    let machine = Machine::ask()?;
+    let report = measure_part(part, extent, thresholds)?;
+    Ok(Report { machine, ..report })
+}
+
+fn measure_part(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<Report> {
     match part {
         Part::Tcp => tcp::measure(
             match extent {

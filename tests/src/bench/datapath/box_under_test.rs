@@ -36,10 +36,16 @@ use crate::{command, config::TUNNEL, lab, namespace::Namespace, undo::Undo, wire
 pub(super) const GENERATOR: &str = "generator";
 /// The far end of the tunnel interface.
 const FAR_END: &str = "dmvpn0-x";
+/// The LAN's interface, and the hosts' end of it.
+const LAN: &str = "lan0";
+const LAN_HOSTS: &str = "hosts";
+/// Most hosts of the LAN.
+const MOST_HOSTS: u32 = 10_000;
 /// Where all traffic to the underlay goes first: the generator.
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 254);
 const GENERATOR_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
 const UNDERLAY_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
+const LAN_MAC: [u8; 6] = [0x02, 0, 0, 0, 0, 0x02];
 const TUNNEL_MTU: u32 = 1472;
 const TUNNEL_ID: u32 = 1;
 
@@ -88,6 +94,10 @@ impl Site {
                 mac(PeerMac::TUNNEL.0),
                 mac(PeerMac::FAR_END.0)
             ),
+            format!("ip link add {LAN} address {} type veth peer name {LAN_HOSTS}", mac(LAN_MAC)),
+            format!("ip link set {LAN} up"),
+            format!("ip link set {LAN_HOSTS} up"),
+            format!("ip address add 192.168.0.1/16 dev {LAN}"),
             // Native XDP may redirect into the far end only when the other end polls.
             format!("ethtool -K {TUNNEL} gro on"),
             format!("ip link set {UNDERLAY} up"),
@@ -110,7 +120,7 @@ impl Box {
     pub(super) fn open(site: &Site, peers: u32) -> Result<Self> {
         let index =
             |name: &str| nix::net::if_::if_nametoindex(name).with_context(|| format!("no interface {name}"));
-        let ways = Ways { generator: index(GENERATOR)?, underlay: index(UNDERLAY)?, tunnel: index(TUNNEL)? };
+        let ways = Ways { generator: index(GENERATOR)?, underlay: index(UNDERLAY)?, tunnel: index(TUNNEL)?, lan: index(LAN)? };
         let options = Options {
             pin_directory: site.pins.clone(),
             max_peers: peers + 1,
@@ -140,6 +150,7 @@ impl Box {
         };
         let mut this = Self { data_path, peers, ways, pins: site.pins.clone(), tunnel };
         this.data_path.tunnels.set(&this.tunnel)?;
+        this.data_path.tunnels.interfaces.accelerate(this.ways.lan, LAN_MAC)?;
         this.add_peers(site)?;
         Ok(this)
     }
@@ -160,6 +171,10 @@ impl Box {
                  route add {network}/24 via {address} dev {TUNNEL}"
             )?;
         }
+        for number in 0..self.hosts() {
+            let (address, link_layer) = (lan_address(number), mac(lan_mac(number)));
+            writeln!(lines, "neigh replace {address} lladdr {link_layer} dev {LAN} nud permanent")?;
+        }
         let addresses = LinkAddresses { gateway: GENERATOR_MAC, source: UNDERLAY_MAC, vlan: None };
         ensure!(self.data_path.peers.underlays.set_resolved(hop, addresses)?, "the next hop is not in use");
         let batch = site.files.join("peers.batch");
@@ -179,6 +194,34 @@ impl Box {
             }
         }
         anyhow::bail!("the program {name} is not loaded")
+    }
+
+    /// How many hosts the LAN has.
+    fn hosts(&self) -> u32 {
+        self.peers.min(MOST_HOSTS)
+    }
+
+    /// The program of accelerated interfaces.
+    pub(super) fn lan_program(&self) -> Result<ProgramFd> {
+        self.program(program_names::XDP_LAN)
+    }
+
+    /// A packet for each peer's network, from the LAN.
+    pub(super) fn outbound(&self) -> Vec<Vec<u8>> {
+        let from = |to: u32| to % self.hosts();
+        (0..self.peers)
+            .map(|to| flow::plain((LAN_MAC, lan_mac(from(to))), lan_address(from(to)), to))
+            .collect()
+    }
+
+    /// A packet from each peer, for hosts of the LAN.
+    pub(super) fn inbound(&self) -> Vec<Vec<u8>> {
+        (0..self.peers)
+            .map(|from| {
+                let to = flow::sender(from, self.peers) % self.hosts();
+                flow::encapsulated(Self::from_generator(), from, lan_address(to))
+            })
+            .collect()
     }
 
     /// The program of the underlay.
@@ -230,6 +273,17 @@ impl Box {
             .map(|to| flow::tunneled(Self::from_generator(), flow::sender(to, self.peers), to))
             .collect()
     }
+}
+
+/// Address of a host of the LAN.
+pub(super) fn lan_address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from_bits(Ipv4Addr::new(192, 168, 1, 0).to_bits() + number)
+}
+
+/// Link-layer address of a host of the LAN.
+pub(super) fn lan_mac(number: u32) -> [u8; 6] {
+    let [_, a, b, c] = number.to_be_bytes();
+    [0x02, 0, 1, a, b, c]
 }
 
 fn mac(address: [u8; 6]) -> String {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::ProgramFd;
 
 use super::{
+    box_under_test::{lan_address, lan_mac},
     flow,
     kernel::{Kernel, Program},
 };
@@ -19,6 +20,8 @@ use crate::{
 
 /// Verdict of an XDP program: back by the same interface.
 pub(super) const XDP_TX: u32 = 3;
+/// Out by another interface.
+pub(super) const XDP_REDIRECT: u32 = 4;
 
 /// How a program is fed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,17 +97,31 @@ fn warm_up(kernel: &mut Kernel, interface: u32, subject: &Subject<'_>) -> Result
     run(kernel, interface, subject.feed, subject.verdict, packets).map(drop)
 }
 
-/// Checks some packets that come out of the underlay's program: each has to be for the peer whose network it goes to.
-/// What is quick and wrong is not worth measuring.
-pub(super) fn check_transit(kernel: &mut Kernel, interface: u32, program: &ProgramFd) -> Result<()> {
+/// Checks some packets that come out of a program. What is quick and wrong is not worth measuring.
+pub(super) fn check(
+    kernel: &mut Kernel,
+    interface: u32,
+    (program, verdict): (&ProgramFd, u32),
+    is_right: impl Fn(&[u8]) -> Result<()>,
+) -> Result<()> {
     kernel.feed_to(program)?;
     for feed in [Feed::New, Feed::Cached] {
         for _ in 0..200 {
             let result = bpf::test_run(kernel.program(feed.program())?, &kernel.packet, interface, 1)?;
-            ensure!(result.verdict == XDP_TX, "transit returned {}", result.verdict);
-            check_peer(&result.packet).context("a packet in transit")?;
+            ensure!(result.verdict == verdict, "a program returned {}, not {verdict}", result.verdict);
+            is_right(&result.packet)?;
         }
     }
+    Ok(())
+}
+
+/// Whether the frame is a plain packet for a host of the LAN, with one hop less to live.
+pub(super) fn check_host(packet: &[u8]) -> Result<()> {
+    let destination: [u8; 4] = packet.get(14 + 16..14 + 20).context("too short")?.try_into()?;
+    let number = u32::from_be_bytes(destination).wrapping_sub(lan_address(0).to_bits());
+    ensure!(packet.len() == flow::PLAIN, "it is {} bytes long", packet.len());
+    ensure!(packet.get(..6) == Some(&lan_mac(number)[..]), "it does not go to host {number}");
+    ensure!(packet.get(14 + 8) == Some(&63), "its time to live was not lowered by one");
     Ok(())
 }
 

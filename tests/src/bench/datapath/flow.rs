@@ -11,6 +11,9 @@ const INNER: usize = 50;
 /// A frame as it comes from a peer.
 pub(super) const TUNNELED: usize = OUTER + INNER;
 
+/// A frame as it comes from a LAN.
+pub(super) const PLAIN: usize = 14 + INNER;
+
 /// GRE key of the tunnel.
 pub(super) const KEY: u32 = 42;
 /// NBMA address of the box under test.
@@ -41,11 +44,23 @@ pub(super) type LinkLayer = ([u8; 6], [u8; 6]);
 
 /// A packet from the peer `from` for the network behind the peer `to`.
 pub(super) fn tunneled(link: LinkLayer, from: u32, to: u32) -> Vec<u8> {
+    encapsulated(link, from, host(to))
+}
+
+/// A packet from the peer `from` for the address `to`.
+pub(super) fn encapsulated(link: LinkLayer, from: u32, to: Ipv4Addr) -> Vec<u8> {
     let mut frame = ethernet(link);
     frame.extend(ipv4(nbma(from), LOCAL, 47, TUNNELED - 14, 255));
     frame.extend([0x20, 0, 0x08, 0]);
     frame.extend(KEY.to_be_bytes());
-    frame.extend(inner(host(from), host(to), INNER));
+    frame.extend(inner(host(from), to, INNER));
+    frame
+}
+
+/// A packet from a host of the LAN for the network behind the peer `to`.
+pub(super) fn plain(link: LinkLayer, from: Ipv4Addr, to: u32) -> Vec<u8> {
+    let mut frame = ethernet(link);
+    frame.extend(inner(from, host(to), INNER));
     frame
 }
 
@@ -109,7 +124,8 @@ mod tests {
     #[test]
     fn frames_have_the_length_that_programs_are_told() {
         assert_eq!(tunneled(LINK, 1, 2).len(), TUNNELED);
-        const { assert!(TUNNELED >= FRONT) };
+        assert_eq!(plain(LINK, Ipv4Addr::new(192, 168, 1, 0), 2).len(), PLAIN);
+        const { assert!(PLAIN >= FRONT) };
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub(super) struct Ways {
     pub(super) underlay: u32,
     /// The tunnel interface.
     pub(super) tunnel: u32,
+    /// The LAN's interface.
+    pub(super) lan: u32,
 }
 
 /// The loaded programs.

@@ -12,11 +12,12 @@ mod pages;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, ensure};
+use aya::programs::ProgramFd;
 use dmvpn_common::FastPath;
 
 use self::{
     box_under_test::{Box, Site},
-    cost::{Effort, Feed, Subject, XDP_TX},
+    cost::{Effort, Feed, Subject, XDP_REDIRECT, XDP_TX},
     kernel::{Kernel, Program},
     live::{Run, Wire},
 };
@@ -26,6 +27,7 @@ use super::{
     statistics::{Sample, counter_as_f64},
     thresholds::Thresholds,
 };
+use crate::bpf;
 
 /// How much to measure.
 #[derive(Clone, Debug)]
@@ -81,6 +83,10 @@ struct Costs {
     transit: Transit,
     /// Transit when there are few peers: without waiting for memory.
     small: Transit,
+    /// LAN to tunnel, routes cached.
+    encap: Sample,
+    /// Tunnel to LAN, routes cached.
+    decap: Sample,
     latencies: Vec<Latency>,
 }
 
@@ -205,16 +211,38 @@ fn measure_costs(device: &Box, plan: &Plan, small: Transit) -> Result<Costs> {
     let packets = device.transit();
     let mut kernel = Kernel::load(&packets, device.ways, &device.pins())?;
     let wire = Wire::attach(&kernel, device.ways.generator, device.ways.underlay)?;
-    cost::check_transit(&mut kernel, device.ways.underlay, &device.underlay_program()?)?;
+    let (underlay, lan) = (device.underlay_program()?, device.lan_program()?);
+    cost::check(&mut kernel, device.ways.underlay, (&underlay, XDP_TX), cost::check_peer).context("transit")?;
     let floor = cost::floor(&mut kernel, device.ways.underlay, effort)?;
     drop(wire);
     let transit = transit(device, &packets, effort)?;
+    let encap = redirected(device, &device.outbound(), (&lan, device.ways.lan), cost::check_peer, effort)
+        .context("LAN to tunnel")?;
+    let decap =
+        redirected(device, &device.inbound(), (&underlay, device.ways.underlay), cost::check_host, effort)
+            .context("tunnel to LAN")?;
     let latency = |kilobytes: u32| -> Result<Latency> {
         let nanoseconds = latency::of_reads(kilobytes as usize * 1024, plan.runs)?;
         Ok(Latency { kilobytes, nanoseconds })
     };
     let latencies = [32, 512, 1024, 2048, 4096, 16_384, 65_536].map(latency).into_iter();
-    Ok(Costs { floor, transit, small, latencies: latencies.collect::<Result<_>>()? })
+    Ok(Costs { floor, transit, small, encap, decap, latencies: latencies.collect::<Result<_>>()? })
+}
+
+/// Cost over the floor of packets that come in by an interface and leave by another one, their routes cached.
+fn redirected(
+    device: &Box,
+    packets: &[Vec<u8>],
+    (program, interface): (&ProgramFd, u32),
+    is_right: fn(&[u8]) -> Result<()>,
+    effort: Effort,
+) -> Result<Sample> {
+    let mut kernel = Kernel::load(packets, device.ways, &device.pins())?;
+    // The kernel pretends that a frame came in by an interface only when that has a program.
+    let _attached = bpf::attach_xdp(kernel.program(Program::Return)?, interface)?;
+    cost::check(&mut kernel, interface, (program, XDP_REDIRECT), is_right)?;
+    let subject = Subject { feed: Feed::Cached, program, verdict: XDP_REDIRECT };
+    cost::over_floor(&mut kernel, interface, &subject, effort)
 }
 
 fn measure_live(device: &mut Box, plan: &Plan) -> Result<Vec<Live>> {

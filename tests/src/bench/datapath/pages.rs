@@ -21,6 +21,8 @@ pub(super) fn report(plan: &Plan, results: &Results, thresholds: &Thresholds) ->
     let figures = vec![
         cost("transit_hit_ns", "peer to peer, route cached", &costs.transit.hit),
         cost("transit_miss_ns", "peer to peer, route not cached", &costs.transit.miss),
+        cost("encap_hit_ns", "LAN to tunnel, route cached", &costs.encap),
+        cost("decap_hit_ns", "tunnel to LAN, route cached", &costs.decap),
         Figure::median("live_vs_noop", "live transit / a program that does nothing", "", &ratio(NOTHING)?),
         Figure::median("live_vs_fib", "live transit / two FIB look-ups a frame", "", &ratio(FIB)?),
         Figure::median("live_vs_stack", "live transit / the kernel's stack", "", &ratio(STACK)?),
@@ -59,8 +61,8 @@ fn method(plan: &Plan) -> Vec<String> {
         "*Not cached*: the generation of cached routes is raised before every packet, so each one looks up tunnel and \
          peer, asks the kernel's routing table, checks whether a redirect is due, and fills its slot."
             .to_owned(),
-        "Before measuring, packets are checked: each has to come out addressed to the peer whose network it is for, with \
-         its time to live lowered by one."
+        "Before measuring, packets are checked: each has to come out addressed to the peer whose network it is for, or to \
+         the host of the LAN, with its time to live lowered by one."
             .to_owned(),
         format!(
             "Live path: real frames (`BPF_F_TEST_XDP_LIVE_FRAMES`) over a veth pair with native XDP at both ends: a \
@@ -92,6 +94,8 @@ fn cost_section(plan: &Plan, results: &Results, thresholds: &Thresholds) -> Sect
         rows: vec![
             row("peer to peer, cached", "transit_hit_ns", &costs.transit.hit, 0),
             row("the same, few peers", "", &costs.small.hit, 1),
+            row("LAN to tunnel, cached", "encap_hit_ns", &costs.encap, 0),
+            row("tunnel to LAN, cached", "decap_hit_ns", &costs.decap, 0),
             row("peer to peer, not cached", "transit_miss_ns", &costs.transit.miss, 2),
             row("the same, few peers", "", &costs.small.miss, 1),
             row("two FIB look-ups alone", "", &costs.transit.fib, 1),
@@ -101,6 +105,8 @@ fn cost_section(plan: &Plan, results: &Results, thresholds: &Thresholds) -> Sect
     let samples = [
         ("peer to peer, route cached", &costs.transit.hit),
         ("peer to peer, route not cached", &costs.transit.miss),
+        ("LAN to tunnel, route cached", &costs.encap),
+        ("tunnel to LAN, route cached", &costs.decap),
         ("two bpf_fib_lookup calls alone", &costs.transit.fib),
         ("few peers: route cached", &costs.small.hit),
         ("few peers: route not cached", &costs.small.miss),

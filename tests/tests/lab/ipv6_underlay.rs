@@ -12,10 +12,12 @@ use anyhow::Result;
 use dmvpn::control::protocol::{CacheKind, CacheRow};
 use dmvpn_tests::{
     agent::Agent,
-    config::Config,
+    config::{Config, TUNNEL},
     lab::{Lab, Node, Plan},
     poll,
+    traffic::ping6,
 };
+use ipnet::{IpNet, Ipv6Net};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -103,6 +105,45 @@ fn shortcuts_are_made_over_ipv6_without_loss() -> Result<()> {
         assert_eq!(hub.packets_sent()?, before, "the hub forwarded what goes directly");
         for report in [there.finish()?, back.finish()?] {
             assert_eq!(report.lost, [] as [u64; 0], "{key:?} {xdp}: {report:?}");
+        }
+    }
+    Ok(())
+}
+
+/// IPv6 inside, too: global and link-local addresses of every node, from every node.
+#[test]
+fn ipv6_is_carried_over_ipv6() -> Result<()> {
+    let lab = lab(Plan::default())?;
+    let inside = |node: &Node| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, node.address.octets()[3].into());
+    let start = |node: &Node| {
+        let mut config = config(&lab, node);
+        config.address = IpNet::V6(Ipv6Net::new_assert(inside(node), 64));
+        config.nhs = config.nhs.map(|(_, nbma)| (inside(&lab.hub).into(), nbma));
+        config.routes = Vec::new();
+        Agent::start(node, &config)
+    };
+    let agents: Vec<_> = lab.nodes().map(start).collect::<Result<_>>()?;
+    for spoke in &agents[1..] {
+        spoke.wait_registered()?;
+    }
+    assert_eq!(agents[0].interfaces()?[0].mtu, 1452);
+    lab.hub.namespace.set("ipv6/conf/all/forwarding", "1")?;
+    let mut sequence = 0;
+    for from in lab.nodes() {
+        for to in lab.nodes().filter(|to| to.name != from.name) {
+            let link_local = Ipv6Addr::from_bits((0xfe80 << 112) | u128::from(to.address.octets()[3]));
+            for address in [inside(to), link_local] {
+                sequence += 1;
+                poll::until(&format!("an answer of {address} to {}", from.name), PATIENCE, || {
+                    Ok(ping6(&from.namespace, address, TUNNEL, sequence, Duration::from_secs(1))?
+                        .then_some(()))
+                })?;
+            }
+        }
+    }
+    for agent in &agents {
+        for peer in agent.peers()? {
+            assert!(peer.nbma.is_ipv6() && peer.protocol.iter().all(IpAddr::is_ipv6), "{peer:?}");
         }
     }
     Ok(())

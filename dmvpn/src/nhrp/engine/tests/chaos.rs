@@ -24,6 +24,10 @@ impl Chaos {
         let host_routes = random.next().is_multiple_of(2);
         let mut chaos = Self { bench: Bench::default(), random, host_routes };
         chaos.bench.nat.insert(ip("172.20.0.3"), ip("203.0.113.9"));
+        if chaos.choose(3) == 0 {
+            // Answers from another address than it is asked at.
+            chaos.bench.nat.insert(ip("192.0.2.200"), ip("203.0.113.200"));
+        }
         chaos.add_hub("hub", "10.0.0.100/24", HUB, nhs("10.0.0.200", "192.0.2.200"));
         chaos.add_hub("hub2", "10.0.0.200/24", "192.0.2.200", nhs("10.0.0.100", HUB));
         for index in 0..SPOKES.len() {
@@ -47,8 +51,17 @@ impl Chaos {
         config.resolve = self.choose(4) != 0;
         config.max_entries = if self.choose(4) == 0 { 4 } else { 100 };
         config.limits.requesters = if self.choose(4) == 0 { 1 } else { 100 };
+        config.limits.requesters_per_nbma = if self.choose(4) == 0 { 1 } else { 100 };
+        config.limits.registrations_per_nbma = if self.choose(4) == 0 { 2 } else { 64 };
         config.policy.answer_for_clients = self.choose(3) == 0;
+        config.policy.purge_on_expiry = self.choose(2) == 0;
         config.policy.negative_time = seconds(1 + self.choose(10));
+        if self.choose(2) == 0 {
+            config.policy.client_prefixes = vec![net("192.168.0.0/16")];
+        }
+        if self.choose(3) == 0 {
+            config.policy.summaries = vec![net("192.168.0.0/17"), net("192.168.2.0/23")];
+        }
         config.multicast.servers = [MulticastServers::All, MulticastServers::Active, MulticastServers::None]
             [usize::try_from(self.choose(3)).unwrap()];
         config.failover = Failover {
@@ -75,6 +88,13 @@ impl Chaos {
         let mut spoke = self.common(address, nbma);
         let first = if self.choose(3) == 0 { nhs("dynamic", HUB) } else { nhs("10.0.0.100", HUB) };
         spoke.nhs = vec![first, nhs("10.0.0.200", "192.0.2.200")];
+        if self.choose(2) == 0 {
+            // Two of them want the same one.
+            spoke.aliases = vec![ip(&format!("10.0.0.{}", 11 + index % 3))];
+        }
+        if self.choose(2) == 0 {
+            spoke.networks = vec![net(lan), net("192.168.99.0/24")];
+        }
         let by_hub = RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.100")));
         let mut routes = vec![(lan, RouteTo::Lan), ("192.168.0.0/16", by_hub)];
         if self.host_routes {

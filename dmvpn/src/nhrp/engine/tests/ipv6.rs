@@ -1,8 +1,10 @@
 //! IPv6 in the overlay, in the underlay, and link-local next hops.
 
+use std::net::IpAddr;
+
 use super::{bench::*, clouds::*};
 use crate::nhrp::{
-    engine::{Input, LINK_LOCAL_SEEN, NhsState, TunnelConfig},
+    engine::{Input, LINK_LOCAL_SEEN, NhsState, TunnelConfig, random::Random},
     wire::{IpFamily, PacketKind},
 };
 
@@ -162,4 +164,33 @@ fn what_was_seen_makes_nobody_a_peer() {
     bench.run(seconds(1));
     assert_eq!(bench.neighbour("hub", "fe80::a"), None);
     assert!(!bench.has_peer("hub", A));
+}
+
+#[test]
+fn whatever_is_seen_the_kernel_stays_consistent_and_is_left_clean() {
+    for seed in 0..20 {
+        let mut random = Random::new(seed);
+        let mut choose = |most: usize| usize::try_from(random.next() % most as u64).unwrap();
+        let mut bench = cloud6(V4, |config| {
+            config.holding_time = seconds(60);
+            config.limits.registrations_per_nbma = 3;
+        });
+        for _ in 0..200 {
+            let name = ["hub", "a", "b"][choose(3)];
+            let nbma = ip([HUB, A, B, "198.51.100.66"][choose(4)]);
+            let address = format!("fe80::{}", choose(6)).parse().unwrap();
+            match choose(8) {
+                0 => bench.set_alive(name, false),
+                1 => bench.set_alive(name, true),
+                2 => bench.input(name, Input::PeerDown { tunnel: TUNNEL, nbma }),
+                3 => bench.input(name, Input::Resolve { tunnel: TUNNEL, next_hop: IpAddr::V6(address) }),
+                _ => bench.input(name, Input::LinkLocalSeen { tunnel: TUNNEL, nbma, address }),
+            }
+            bench.run(seconds(choose(40) as u64));
+        }
+        for name in ["hub", "a", "b"] {
+            bench.input(name, Input::Shutdown);
+            assert!(bench.is_clean(name), "seed {seed}: {name}");
+        }
+    }
 }

@@ -111,3 +111,33 @@ fn one_server_takes_the_place_of_another_in_a_cluster() {
     assert_eq!(bench.server_states(), [(Some(ip("10.0.0.101")), NhsState::Up)]);
     assert_eq!(bench.kind("hub", "10.0.0.1"), None);
 }
+
+#[test]
+fn a_hub_that_answers_from_another_address_gets_the_traffic_there() {
+    let mut bench = Bench::default();
+    // The hub is asked at an address that it shares, and answers from its own.
+    bench.nat.insert(ip(HUB), ip("203.0.113.50"));
+    let mut hub = config("10.0.0.100/24", HUB);
+    hub.redirect = false;
+    bench.add_with("hub", hub, &[]);
+    for (name, address, nbma) in [("a", "10.0.0.1/24", A), ("b", "10.0.0.2/24", B)] {
+        let mut spoke = config(address, nbma);
+        spoke.nhs = vec![nhs("dynamic", HUB)];
+        bench.add_with(name, spoke, &[]);
+    }
+    bench.run(seconds(1));
+    assert_eq!(bench.server("a", 0).state, NhsState::Up);
+    assert_eq!(bench.neighbour("a", "10.0.0.100"), Some(ip("203.0.113.50")));
+    assert!(bench.has_peer("a", HUB));
+    assert_eq!(bench.data("a", "10.0.0.1", "10.0.0.2").unwrap(), ["a", "hub", "b"]);
+    assert_eq!(bench.data_for(seconds(1), "a", "10.0.0.1", "10.0.0.2"), ["a", "b"]);
+    // It is gone: we ask where we always do, and take down what we learnt.
+    bench.set_alive("hub", false);
+    bench.run(seconds(400));
+    assert_eq!(bench.neighbour("a", "10.0.0.100"), None);
+    bench.set_alive("hub", true);
+    bench.run(seconds(100));
+    assert_eq!(bench.neighbour("a", "10.0.0.100"), Some(ip("203.0.113.50")));
+    bench.input("a", Input::Shutdown);
+    assert!(bench.is_clean("a"));
+}

@@ -4,6 +4,7 @@ mod bulk;
 mod capture;
 mod demo;
 mod host_names;
+mod imported;
 mod ipv6;
 mod ipv6_underlay;
 mod leftovers;

@@ -77,7 +77,7 @@ pub(super) struct Binding {
     /// A relay only: nobody could say where it is.
     pub(super) failed: bool,
     /// Purges by others with a wrong id since it was confirmed.
-    pub(super) guesses: u8,
+    pub(super) guesses: u16,
 }
 
 /// What became of an offer.

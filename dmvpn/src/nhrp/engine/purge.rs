@@ -44,6 +44,12 @@ impl Purges {
     }
 }
 
+/// Wrong ids after which the right one is taken for a guess. Some stations count theirs from 1. One at random is not
+/// found in so few; if they made it worthless, anyone could keep a station that has another address now from saying so.
+const fn most_guesses(id: u32) -> u16 {
+    if id <= u16::MAX as u32 { 3 } else { u16::MAX }
+}
+
 impl Tunnel {
     /// A Purge Request for us came.
     pub(super) fn purge_request(&mut self, cx: &mut Context<'_>, source: IpAddr, packet: Packet) {
@@ -94,9 +100,6 @@ impl Tunnel {
         cie: &Cie,
         request_id: u32,
     ) -> bool {
-        /// Wrong ids after which the right one is taken for a guess: some stations count theirs from 1.
-        const MOST_GUESSES: u8 = 3;
-
         let is_entitled = self.is_server(source) || self.is_by_owner(source, packet, protocol);
         let Some(binding) = self.cache.get_mut(&protocol) else { return false };
         let (kind, nbma) = (binding.offer.kind, binding.offer.nbma);
@@ -111,7 +114,7 @@ impl Tunnel {
             if !registered {
                 return false;
             }
-            if binding.offer.request_id != request_id || binding.guesses >= MOST_GUESSES {
+            if binding.offer.request_id != request_id || binding.guesses >= most_guesses(request_id) {
                 binding.guesses = binding.guesses.saturating_add(1);
                 return false;
             }

@@ -131,6 +131,25 @@ fn a_spoke_that_moved_unnoticed_and_asks_is_not_sent_to_before_it_knows_us() {
 }
 
 #[test]
+fn wrong_ids_of_others_do_not_keep_a_spoke_that_moved_out() {
+    let mut bench = ready();
+    bench.input("a", Input::Shutdown);
+    let mut purge = bench.seen(PacketKind::PurgeRequest)[0].packet.clone();
+    bench.flights_clear();
+    for id in 0..1000 {
+        purge.body.clients_mut().unwrap().request_id = id;
+        bench.inject("hub", "192.0.2.66", &purge);
+    }
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip(A)));
+    let mut spoke = config("10.0.0.1/24", "192.0.2.51");
+    spoke.nhs = vec![nhs("10.0.0.100", HUB)];
+    let ids = bench.node("a").engine.request_ids(TUNNEL);
+    bench.reboot("a", spoke, ids);
+    bench.run(seconds(5));
+    assert_eq!(bench.neighbour("hub", "10.0.0.1"), Some(ip("192.0.2.51")));
+}
+
+#[test]
 fn a_spoke_that_moved_asks_for_nothing_it_does_not_use() {
     let mut bench = with_shortcut();
     bench.run(seconds(450));

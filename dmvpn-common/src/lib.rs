@@ -111,6 +111,8 @@ pub mod map_names {
 pub mod program_names {
     /// XDP program of an underlay interface.
     pub const XDP_UNDERLAY: &str = "dmvpn_underlay";
+    /// TC ingress program of an underlay interface that has no native XDP.
+    pub const TC_UNDERLAY: &str = "dmvpn_underlay_tc";
     /// XDP program of an accelerated interface.
     pub const XDP_LAN: &str = "dmvpn_lan";
     /// TC egress program of a tunnel interface.

@@ -56,3 +56,13 @@ fn raise(
     }
     entry.submit(0);
 }
+
+/// How many of `length` bytes an event takes. Between 1 and the size of the head, in a form that tells the verifier so:
+/// before Linux 6.8 it has lost the bounds of a number that came from swapped bytes. The black box keeps the compiler
+/// from leaving out what it finds superfluous.
+#[inline(always)]
+pub fn head_length(length: u32) -> u32 {
+    const MASK: u32 = EVENT_HEAD_SIZE as u32 - 1;
+    const { assert!(EVENT_HEAD_SIZE.is_power_of_two()) };
+    (core::hint::black_box(length.min(EVENT_HEAD_SIZE as u32).wrapping_sub(1)) & MASK) + 1
+}

@@ -52,6 +52,9 @@ fn to_peer<P: UnderlayPacket, H: Inner>(
     }
     let fields = outer::Inner { length, tos: load.tos, df: load.header.df(), protocol: H::PROTOCOL };
     let link = P::link_length(next_hop);
+    if !packet.can_replace_front(load.offset, link, outer::length(peer)) {
+        return None;
+    }
     let done = load.header.pass_hop(packet, load.offset, load.tos)
         && packet.replace_front(load.offset, link, outer::length(peer))
         && outer::write(packet, link, peer, fields)

@@ -40,7 +40,7 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
         _ => return None,
     };
     let outer_length = u32::from(outer.half::<2>());
-    if packet.end() - packet.start() < (link + outer_length) as usize {
+    if !packet.has(link + outer_length) {
         return None;
     }
     let outer_tos = outer.byte::<1>();

@@ -5,6 +5,7 @@
 //! | program | hook | attach to | decision |
 //! |---|---|---|---|
 //! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`hit`], [`receive`] |
+//! | `dmvpn_underlay_tc` | TC ingress | underlay interfaces without native XDP | as above |
 //! | `dmvpn_lan` | XDP, multi-buffer | every accelerated interface | [`lan`] |
 //! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`], [`replicate`] |
 //!
@@ -63,6 +64,7 @@ pub mod route;
 pub mod scratch;
 pub mod settings;
 pub mod skb;
+pub mod skb_underlay;
 pub mod tunnel;
 pub mod way;
 pub mod xdp;

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "a kernel helper")]
 
 use aya_ebpf::{
-    bindings::{TC_ACT_SHOT, xdp_action, xdp_md},
+    bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action, xdp_md},
     helpers::generated::bpf_redirect,
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
@@ -13,7 +13,7 @@ use dmvpn_ebpf::{
     packet::Packet as _,
     receive::{self, Verdict},
     skb::SkbPacket,
-    tunnel,
+    tunnel::{self, TunnelPacket as _},
     xdp::XdpPacket,
 };
 
@@ -56,6 +56,47 @@ fn carry_out(packet: &XdpPacket, verdict: Verdict) -> u32 {
         Verdict::Transmit(interface) if interface == packet.interface() => xdp_action::XDP_TX,
         // SAFETY: takes numbers only.
         Verdict::Transmit(interface) => unsafe { bpf_redirect(interface, 0) as u32 },
+    }
+}
+
+/// Bytes of a received packet that the programs look at: the longest headers of both packets.
+const HEADERS: u32 = 14 + 40 + 8 + 40;
+
+/// TC ingress program of an underlay interface: what [`dmvpn_underlay`] does, where that would not run in the driver.
+#[classifier]
+fn dmvpn_underlay_tc(context: TcContext) -> i32 {
+    let mut packet = SkbPacket(context);
+    // A tag that lies beside the packet's bytes is a VLAN device's, which has a program of its own.
+    let length = packet.length().min(HEADERS);
+    if packet.is_tagged() || !packet.reach(length) {
+        return TC_ACT_UNSPEC;
+    }
+    match hit::forward(&mut packet) {
+        Some(verdict) => carry_out_tc(&packet, verdict),
+        None => underlay_tc_long_way(packet.0.skb.skb),
+    }
+}
+
+/// The rest of [`dmvpn_underlay_tc`].
+#[inline(never)]
+fn underlay_tc_long_way(context: *mut __sk_buff) -> i32 {
+    let mut packet = SkbPacket(TcContext::new(context));
+    let verdict = receive::receive(&mut packet);
+    carry_out_tc(&packet, verdict)
+}
+
+/// The action of TC that a verdict stands for.
+#[inline(always)]
+fn carry_out_tc(packet: &SkbPacket, verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Pass => TC_ACT_UNSPEC,
+        Verdict::Drop(reason) => {
+            count::dropped(reason, packet.length());
+            debug!(&packet.0, "interface {}: dropped, reason {}", packet.interface(), reason as u32);
+            TC_ACT_SHOT as i32
+        }
+        // SAFETY: takes numbers only.
+        Verdict::Transmit(interface) => unsafe { bpf_redirect(interface, 0) as i32 },
     }
 }
 

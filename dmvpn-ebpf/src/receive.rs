@@ -43,6 +43,9 @@ pub trait UnderlayPacket: Packet {
     /// The program it goes through.
     const PATH: count::Path;
 
+    /// Whether [`replace_front`](Self::replace_front) is possible; asked before anything is changed.
+    fn can_replace_front(&self, old: u32, link: u32, outer: u32) -> bool;
+
     /// Replaces the first `old` bytes by `link` bytes of link-layer header and `outer` bytes of outer header, whose
     /// content is undefined. `false`: impossible, and nothing changed.
     fn replace_front(&mut self, old: u32, link: u32, outer: u32) -> bool;

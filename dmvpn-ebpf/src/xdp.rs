@@ -8,7 +8,9 @@ use aya_ebpf::{
 };
 use dmvpn_common::{EVENT_HEAD_SIZE, Underlay};
 
-use crate::{count::Path, link, packet::Packet, receive::UnderlayPacket, route::RouteQuery};
+use crate::{
+    count::Path, event::head_length, link, packet::Packet, receive::UnderlayPacket, route::RouteQuery,
+};
 
 /// A frame at the XDP hook.
 pub struct XdpPacket(pub XdpContext);
@@ -40,6 +42,12 @@ impl Packet for XdpPacket {
 impl UnderlayPacket for XdpPacket {
     const PATH: Path = Path::Xdp;
 
+    /// Whether there is room, only trying tells.
+    #[inline(always)]
+    fn can_replace_front(&self, _old: u32, _link: u32, _outer: u32) -> bool {
+        true
+    }
+
     #[inline(always)]
     fn replace_front(&mut self, old: u32, link: u32, outer: u32) -> bool {
         let new = link + outer;
@@ -69,12 +77,7 @@ impl UnderlayPacket for XdpPacket {
 
     #[inline(always)]
     fn copy_head(&self, offset: u32, length: u32, to: *mut [u8; EVENT_HEAD_SIZE]) -> u32 {
-        const MASK: u32 = EVENT_HEAD_SIZE as u32 - 1;
-        const { assert!(EVENT_HEAD_SIZE.is_power_of_two()) };
-        // Between 1 and the size of the head, in a form that tells the verifier so: before Linux 6.8 it has lost the bounds
-        // of a number that came from swapped bytes. The black box keeps the compiler from leaving out what it finds
-        // superfluous.
-        let length = (core::hint::black_box(length.min(EVENT_HEAD_SIZE as u32).wrapping_sub(1)) & MASK) + 1;
+        let length = head_length(length);
         // SAFETY: `to` has room for as many bytes; the kernel checks that the packet has them.
         let result = unsafe { bpf_xdp_load_bytes(self.0.ctx, offset, to.cast(), length) };
         if result == 0 { length } else { 0 }

@@ -19,6 +19,7 @@ mod redirect;
 mod refuse;
 mod resolve;
 mod size;
+mod tc;
 mod transit;
 mod vlan;
 mod wire;

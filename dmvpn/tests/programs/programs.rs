@@ -37,6 +37,7 @@ pub(crate) mod xdp {
 
 /// Actions of TC.
 pub(crate) mod tc {
+    pub(crate) const UNSPEC: u32 = u32::MAX;
     pub(crate) const SHOT: u32 = 2;
     pub(crate) const REDIRECT: u32 = 7;
 }
@@ -96,6 +97,9 @@ impl Programs {
         load_patiently(|| underlay.load());
         let lan: &mut Xdp = ebpf.program_mut(program_names::XDP_LAN).unwrap().try_into().unwrap();
         load_patiently(|| lan.load());
+        let underlay: &mut SchedClassifier =
+            ebpf.program_mut(program_names::TC_UNDERLAY).unwrap().try_into().unwrap();
+        load_patiently(|| underlay.load());
         let tunnel: &mut SchedClassifier =
             ebpf.program_mut(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
         load_patiently(|| tunnel.load());
@@ -194,8 +198,16 @@ impl Programs {
 
     /// Runs the tunnel program on a frame that leaves by the interface `ifindex`, a real one.
     pub(crate) fn send(&self, ifindex: u32, frame: &[u8]) -> Outcome {
-        let program: &SchedClassifier =
-            self.ebpf.program(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
+        self.run_tc(program_names::TC_TUNNEL, ifindex, frame)
+    }
+
+    /// Runs the underlay's TC program on a frame that comes in by the interface `ifindex`, a real one.
+    pub(crate) fn receive_tc(&self, ifindex: u32, frame: &[u8]) -> Outcome {
+        self.run_tc(program_names::TC_UNDERLAY, ifindex, frame)
+    }
+
+    fn run_tc(&self, program: &str, ifindex: u32, frame: &[u8]) -> Outcome {
+        let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
         // struct __sk_buff, of which only the interface index is given.
         let mut context = vec![0; 192];
         context[40..44].copy_from_slice(&ifindex.to_ne_bytes());

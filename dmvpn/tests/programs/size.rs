@@ -18,7 +18,8 @@ struct Bounds {
     stack: i32,
 }
 
-const BOUNDS: [Bounds; 3] = [
+const BOUNDS: [Bounds; 4] = [
+    Bounds { program: program_names::TC_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
     Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 15_000, stack: 416 },
     Bounds { program: program_names::XDP_UNDERLAY, instructions: 7500, verified: 40_000, stack: 480 },
     Bounds { program: program_names::TC_TUNNEL, instructions: 1000, verified: 2500, stack: 320 },

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Agent, Tunnel, actions::ActionError, environment::Kernel};
+use super::{Agent, Tunnel, actions::ActionError, environment::Kernel, tunnels::UnderlayHook};
 use crate::{
     control::{
         protocol::{
@@ -212,7 +212,7 @@ impl Agent {
                 .tunnels
                 .underlays
                 .values()
-                .map(|interface| XdpRow { interface: interface.name.clone(), mode: xdp_hook(interface.mode) })
+                .map(|interface| XdpRow { interface: interface.name.clone(), mode: xdp_hook(interface.hook) })
                 .collect(),
             tc: match tunnel.tc {
                 TcMode::Tcx => TcHook::Tcx,
@@ -310,10 +310,11 @@ fn cache_flags(view: &CacheView) -> Vec<CacheFlag> {
     found.into_iter().filter_map(|(has, flag)| has.then_some(flag)).collect()
 }
 
-fn xdp_hook(mode: RunningMode) -> XdpHook {
-    match mode {
-        RunningMode::Native => XdpHook::Native,
-        RunningMode::Offloaded => XdpHook::Offloaded,
-        RunningMode::Generic => XdpHook::Generic,
+fn xdp_hook(hook: UnderlayHook) -> XdpHook {
+    match hook {
+        UnderlayHook::Xdp(RunningMode::Native) => XdpHook::Native,
+        UnderlayHook::Xdp(RunningMode::Offloaded) => XdpHook::Offloaded,
+        UnderlayHook::Xdp(RunningMode::Generic) => XdpHook::Generic,
+        UnderlayHook::Tc => XdpHook::Tc,
     }
 }

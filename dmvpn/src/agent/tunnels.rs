@@ -55,10 +55,29 @@ pub(super) struct UnderlayInterface {
     pub(super) name: String,
     /// Name of the interface that has the program.
     pub(super) program_on: String,
-    /// How the program runs.
-    pub(super) mode: RunningMode,
+    /// Where the program runs.
+    pub(super) hook: UnderlayHook,
     /// It is a VLAN device: the program is on the interface below it.
     pub(super) vlan: Option<Vlan>,
+}
+
+/// Where the underlay program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnderlayHook {
+    /// XDP.
+    Xdp(RunningMode),
+    /// TC ingress.
+    Tc,
+}
+
+impl UnderlayHook {
+    /// Name in logs.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp(mode) => mode.name(),
+            Self::Tc => "tc",
+        }
+    }
 }
 
 impl Tunnels {

@@ -3,10 +3,15 @@
 use dmvpn_common::Peer;
 use tracing::{info, warn};
 
-use super::{Agent, actions::ActionError, plan::overhead, tunnels::UnderlayInterface};
+use super::{
+    Agent,
+    actions::ActionError,
+    plan::overhead,
+    tunnels::{UnderlayHook, UnderlayInterface},
+};
 use crate::{
     config::XdpMode,
-    datapath::{DataPath, Hook, LinkAddresses, LinkName, NextHop, RunningMode, Vlan},
+    datapath::{DataPath, Hook, LinkAddresses, LinkName, NextHop, RunningMode, TcMode, Vlan},
     netlink::{
         interfaces,
         monitor::{Change, LinkState},
@@ -118,21 +123,31 @@ impl Agent {
             program_on = below.name;
         }
         let same = self.tunnels.underlays.values().find(|underlay| underlay.program_on == program_on);
-        let mode = match same {
-            Some(same) => same.mode,
+        let hook = match same {
+            Some(same) => same.hook,
             None => self.attach_underlay(&program_on, mode)?,
         };
-        self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, program_on, mode, vlan });
+        self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, program_on, hook, vlan });
         Ok(())
     }
 
-    fn attach_underlay(&mut self, name: &str, mode: XdpMode) -> Result<RunningMode, ActionError> {
+    /// Attaches the underlay program: in the driver, else, unless the operator wants generic XDP, at TC, which does the
+    /// same on socket buffers and leaves segmented packets whole.
+    fn attach_underlay(&mut self, name: &str, mode: XdpMode) -> Result<UnderlayHook, ActionError> {
         let attached = self.data_path.attach_xdp(name, mode)?;
-        info!(interface = name, mode = attached.mode.name(), kept = attached.kept, "XDP attached");
-        if let Some(reason) = &attached.fallback {
-            warn!(interface = name, reason, "XDP runs in the kernel's generic hook, not in the driver: slow");
+        let hook = UnderlayHook::Xdp(attached.mode);
+        if mode != XdpMode::Auto || attached.mode != RunningMode::Generic {
+            let link = LinkName { hook: Hook::TcIngress, interface: name.to_owned() };
+            self.data_path.detach(&link)?;
+            info!(interface = name, mode = hook.name(), kept = attached.kept, "XDP attached");
+            return Ok(hook);
         }
-        Ok(attached.mode)
+        let reason = attached.fallback.unwrap_or_default();
+        let attached = self.data_path.attach_underlay_tc(name, TcMode::Tcx)?;
+        self.data_path.detach(&LinkName { hook: Hook::Xdp, interface: name.to_owned() })?;
+        warn!(interface = name, reason, "no XDP in the driver: the program runs at TC, which is slower");
+        info!(interface = name, hook = attached.mode.name(), kept = attached.kept, "TC attached");
+        Ok(UnderlayHook::Tc)
     }
 
     /// Takes in what changed in the kernel. Returns whether routes may have changed.
@@ -187,9 +202,11 @@ impl Agent {
         if self.tunnels.underlays.values().any(|other| other.program_on == gone.program_on) {
             return;
         }
-        let link = LinkName { hook: Hook::Xdp, interface: gone.program_on };
-        if let Err(error) = self.data_path.detach(&link) {
-            warn!("{error}");
+        for hook in [Hook::Xdp, Hook::TcIngress] {
+            let link = LinkName { hook, interface: gone.program_on.clone() };
+            if let Err(error) = self.data_path.detach(&link) {
+                warn!("{error}");
+            }
         }
     }
 

@@ -250,6 +250,7 @@ fn interfaces(rows: Vec<InterfaceRow>) -> String {
                 XdpHook::Native => "native",
                 XdpHook::Generic => "generic",
                 XdpHook::Offloaded => "offloaded",
+                XdpHook::Tc => "tc",
             };
             format!("{} {mode}", hook.interface)
         });

@@ -367,6 +367,8 @@ pub enum XdpHook {
     Generic,
     /// In the network card.
     Offloaded,
+    /// Not in XDP but at TC: there is no native mode.
+    Tc,
 }
 
 /// How a TC program is attached.

@@ -1,4 +1,5 @@
-//! Attaches the tunnel program to the egress of a tunnel interface.
+//! Attaches the tunnel program to the egress of a tunnel interface, and the underlay's TC program to the ingress of an
+//! underlay interface.
 //!
 //! From kernel 6.6 on by a TCX link, which is pinned and taken over like that of XDP. Before, by a `clsact` queueing
 //! discipline with a filter of fixed priority and handle, which a new agent replaces in place.
@@ -22,7 +23,7 @@ use super::{
 const PRIORITY: u16 = 54;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// How a program is attached to TC egress.
+/// By which means a program is attached to TC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TcMode {
     /// By a TCX link (kernel 6.6 and later).
@@ -41,7 +42,7 @@ impl TcMode {
     }
 }
 
-/// How a tunnel interface's program is attached.
+/// How a program is attached to TC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcAttachment {
     /// How.
@@ -50,32 +51,30 @@ pub struct TcAttachment {
     pub kept: bool,
 }
 
-/// Attaches `program` to the egress of `interface`. [`TcMode::Tcx`] falls back to `clsact` on a kernel without TCX.
+/// Attaches `program` to a hook of `interface`. [`TcMode::Tcx`] falls back to `clsact` on a kernel without TCX.
 pub(super) fn attach(
     program: &mut SchedClassifier,
     pins: &PinDirectory,
-    interface: &str,
+    name: &LinkName,
     wanted: TcMode,
 ) -> Result<TcAttachment, DataPathError> {
-    interface_index(interface)?;
+    interface_index(&name.interface)?;
     if wanted == TcMode::Tcx
-        && let Some(kept) = attach_tcx(program, pins, interface)?
+        && let Some(kept) = attach_tcx(program, pins, name)?
     {
         return Ok(TcAttachment { mode: TcMode::Tcx, kept });
     }
-    let kept = attach_clsact(program, interface)?;
+    let kept = attach_clsact(program, name)?;
     Ok(TcAttachment { mode: TcMode::Clsact, kept })
 }
 
 /// Removes the filter that [`attach`] put into the interface's `clsact`.
-pub(super) fn detach_clsact(interface: &str) -> Result<(), DataPathError> {
-    let detached = clsact_filter(interface).and_then(Link::detach);
+pub(super) fn detach_clsact(name: &LinkName) -> Result<(), DataPathError> {
+    let detached = clsact_filter(name).and_then(Link::detach);
     match detached {
         // The interface or the filter has gone already.
         Err(error) if matches!(errno(&error), Some(libc::ENODEV | libc::ENOENT | libc::EINVAL)) => Ok(()),
-        result => {
-            result.map_err(|error| failed(interface, "TC egress (clsact), or rather detach it,", &error))
-        }
+        result => result.map_err(|error| failed(name, "TC (clsact), or rather detach it,", &error)),
     }
 }
 
@@ -83,14 +82,13 @@ pub(super) fn detach_clsact(interface: &str) -> Result<(), DataPathError> {
 fn attach_tcx(
     program: &mut SchedClassifier,
     pins: &PinDirectory,
-    interface: &str,
+    name: &LinkName,
 ) -> Result<Option<bool>, DataPathError> {
-    let failed = |error: &ProgramError| failed(interface, "TC egress (tcx)", error);
-    let name = LinkName::new(Hook::TcEgress, interface);
-    let path = pins.link(&name);
+    let failed = |error: &ProgramError| failed(name, "TC (tcx)", error);
+    let path = pins.link(name);
     if let Some((link, program_id)) = pinned_link(&path)? {
         let link = SchedClassifierLink::try_from(link).map_err(|error| unusable(&path, error))?;
-        if is_on(interface, program_id) {
+        if is_on(name, program_id) {
             match program.attach_to_link(link) {
                 Ok(id) => {
                     // The pin holds the link; this side of it is not needed.
@@ -102,10 +100,10 @@ fn attach_tcx(
                 Err(error) => return Err(failed(&error)),
             }
         }
-        pins.remove_link(&name)?;
+        pins.remove_link(name)?;
     }
     let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let id = match program.attach_with_options(interface, TcAttachType::Egress, options) {
+    let id = match program.attach_with_options(&name.interface, direction(name), options) {
         Ok(id) => id,
         Err(error) if errno(&error) == Some(libc::EINVAL) => return Ok(None),
         Err(error) => return Err(failed(&error)),
@@ -113,35 +111,43 @@ fn attach_tcx(
     let link = program.take_link(id).map_err(|error| failed(&error))?;
     let link = FdLink::try_from(link).map_err(|error| unusable(&path, error))?;
     link.pin(&path).map_err(|error| DataPathError::Attach {
-        hook: "TC egress for good (its link cannot be pinned)",
-        interface: interface.to_owned(),
+        hook: "TC for good (its link cannot be pinned)",
+        interface: name.interface.clone(),
         reason: in_one_line(&error),
     })?;
     Ok(Some(false))
 }
 
-/// Whether a program is on the interface's egress. An agent without `CAP_SYS_ADMIN` may not ask: then the name of the
+/// The side of the interface on which a hook is.
+const fn direction(name: &LinkName) -> TcAttachType {
+    match name.hook {
+        Hook::TcIngress => TcAttachType::Ingress,
+        Hook::TcEgress | Hook::Xdp => TcAttachType::Egress,
+    }
+}
+
+/// Whether a program is on the interface's hook. An agent without `CAP_SYS_ADMIN` may not ask: then the name of the
 /// pin has to do.
-fn is_on(interface: &str, program_id: u32) -> bool {
-    SchedClassifier::query_tcx(interface, TcAttachType::Egress)
+fn is_on(name: &LinkName, program_id: u32) -> bool {
+    SchedClassifier::query_tcx(&name.interface, direction(name))
         .map_or(true, |(_, programs)| programs.iter().any(|program| program.id() == program_id))
 }
 
 /// Whether an earlier run's filter was replaced.
-fn attach_clsact(program: &mut SchedClassifier, interface: &str) -> Result<bool, DataPathError> {
-    let failed = |error: &ProgramError| failed(interface, "TC egress (clsact)", error);
-    match tc::qdisc_add_clsact(interface) {
+fn attach_clsact(program: &mut SchedClassifier, name: &LinkName) -> Result<bool, DataPathError> {
+    let failed = |error: &ProgramError| failed(name, "TC (clsact)", error);
+    match tc::qdisc_add_clsact(&name.interface) {
         Ok(()) => {}
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(failed(&error.into())),
     }
     let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
     let attached =
-        program.attach_with_options(interface, TcAttachType::Egress, TcAttachOptions::Netlink(options));
+        program.attach_with_options(&name.interface, direction(name), TcAttachOptions::Netlink(options));
     let (id, kept) = match attached {
         Ok(id) => (id, false),
         Err(error) if errno(&error) == Some(libc::EEXIST) => {
-            let filter = clsact_filter(interface).map_err(|error| failed(&error))?;
+            let filter = clsact_filter(name).map_err(|error| failed(&error))?;
             (program.attach_to_link(filter).map_err(|error| failed(&error))?, true)
         }
         Err(error) => return Err(failed(&error)),
@@ -151,10 +157,10 @@ fn attach_clsact(program: &mut SchedClassifier, interface: &str) -> Result<bool,
     Ok(kept)
 }
 
-fn clsact_filter(interface: &str) -> Result<SchedClassifierLink, ProgramError> {
-    Ok(SchedClassifierLink::attached(interface, TcAttachType::Egress, PRIORITY, HANDLE, None)?)
+fn clsact_filter(name: &LinkName) -> Result<SchedClassifierLink, ProgramError> {
+    Ok(SchedClassifierLink::attached(&name.interface, direction(name), PRIORITY, HANDLE, None)?)
 }
 
-fn failed(interface: &str, hook: &'static str, error: &ProgramError) -> DataPathError {
-    DataPathError::Attach { hook, interface: interface.to_owned(), reason: in_one_line(error) }
+fn failed(name: &LinkName, hook: &'static str, error: &ProgramError) -> DataPathError {
+    DataPathError::Attach { hook, interface: name.interface.clone(), reason: in_one_line(error) }
 }

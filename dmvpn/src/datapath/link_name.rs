@@ -1,4 +1,4 @@
-//! Names of pinned links: `link_xdp_<interface>` and `link_tc_<interface>`.
+//! Names of pinned links: `link_xdp_<interface>`, `link_tc_<interface>` and `link_tcin_<interface>`.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ pub enum Hook {
     Xdp,
     /// Traffic control egress of a tunnel interface.
     TcEgress,
+    /// Traffic control ingress of an underlay interface.
+    TcIngress,
 }
 
 impl Hook {
@@ -16,6 +18,7 @@ impl Hook {
         match self {
             Self::Xdp => "link_xdp_",
             Self::TcEgress => "link_tc_",
+            Self::TcIngress => "link_tcin_",
         }
     }
 }
@@ -43,7 +46,7 @@ impl LinkName {
 
     /// Reverses [`file_name`](Self::file_name); `None` for a file that is no link of ours.
     pub(super) fn from_file_name(name: &str) -> Option<Self> {
-        [Hook::Xdp, Hook::TcEgress].into_iter().find_map(|hook| {
+        [Hook::Xdp, Hook::TcEgress, Hook::TcIngress].into_iter().find_map(|hook| {
             let interface = name.strip_prefix(hook.prefix())?;
             Some(Self { hook, interface: interface.replace("%2e", ".").replace("%25", "%") })
         })
@@ -55,6 +58,7 @@ impl fmt::Display for LinkName {
         let hook = match self.hook {
             Hook::Xdp => "XDP",
             Hook::TcEgress => "TC egress",
+            Hook::TcIngress => "TC ingress",
         };
         write!(f, "{hook} of {}", self.interface)
     }
@@ -73,7 +77,7 @@ mod tests {
     #[test]
     fn every_interface_name_survives_the_round_trip() {
         for interface in ["eth0", "eth0.100", "a%b", "%2e", "%25", "xdp_x", "a_b-c:1"] {
-            for hook in [Hook::Xdp, Hook::TcEgress] {
+            for hook in [Hook::Xdp, Hook::TcEgress, Hook::TcIngress] {
                 let name = LinkName::new(hook, interface);
                 assert!(!name.file_name().contains('.'), "{name}");
                 assert_eq!(LinkName::from_file_name(&name.file_name()), Some(name));

@@ -76,8 +76,8 @@ pub struct DataPath {
     pub control: ControlTable,
     ebpf: Ebpf,
     pins: PinDirectory,
-    /// Interfaces with a `clsact` filter of ours, which cannot be pinned.
-    clsact: BTreeSet<String>,
+    /// Where there is a `clsact` filter of ours, which cannot be pinned.
+    clsact: BTreeSet<LinkName>,
 }
 
 impl DataPath {
@@ -131,10 +131,29 @@ impl DataPath {
     /// Attaches the tunnel program to the egress of a tunnel interface, or swaps it in where an earlier run attached
     /// it. [`TcMode::Tcx`] falls back to `clsact` on kernels before 6.6.
     pub fn attach_tc(&mut self, interface: &str, mode: TcMode) -> Result<TcAttachment, DataPathError> {
-        let program = program::<SchedClassifier>(&mut self.ebpf, program_names::TC_TUNNEL)?;
-        let attachment = attach_tc::attach(program, &self.pins, interface, mode)?;
+        self.attach_classifier(program_names::TC_TUNNEL, LinkName::new(Hook::TcEgress, interface), mode)
+    }
+
+    /// Attaches the underlay's TC program to the ingress of an underlay interface, likewise: what
+    /// [`attach_xdp`](Self::attach_xdp) does better where XDP is native.
+    pub fn attach_underlay_tc(
+        &mut self,
+        interface: &str,
+        mode: TcMode,
+    ) -> Result<TcAttachment, DataPathError> {
+        self.attach_classifier(program_names::TC_UNDERLAY, LinkName::new(Hook::TcIngress, interface), mode)
+    }
+
+    fn attach_classifier(
+        &mut self,
+        name: &'static str,
+        link: LinkName,
+        mode: TcMode,
+    ) -> Result<TcAttachment, DataPathError> {
+        let program = program::<SchedClassifier>(&mut self.ebpf, name)?;
+        let attachment = attach_tc::attach(program, &self.pins, &link, mode)?;
         if attachment.mode == TcMode::Clsact {
-            self.clsact.insert(interface.to_owned());
+            self.clsact.insert(link);
         }
         Ok(attachment)
     }
@@ -146,8 +165,8 @@ impl DataPath {
 
     /// Detaches the program of one hook of an interface; nothing happens when there is none.
     pub fn detach(&mut self, link: &LinkName) -> Result<(), DataPathError> {
-        if link.hook == Hook::TcEgress && self.clsact.remove(&link.interface) {
-            attach_tc::detach_clsact(&link.interface)?;
+        if self.clsact.remove(link) {
+            attach_tc::detach_clsact(link)?;
         }
         self.pins.remove_link(link)
     }
@@ -168,8 +187,8 @@ impl DataPath {
     /// Detaches every program, removes every map and the pin directory: no trace is left.
     pub fn close(self) -> Result<(), DataPathError> {
         let Self { ebpf, pins, clsact, .. } = self;
-        for interface in &clsact {
-            attach_tc::detach_clsact(interface)?;
+        for link in &clsact {
+            attach_tc::detach_clsact(link)?;
         }
         drop(ebpf);
         pins.remove()
@@ -234,6 +253,8 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     patiently(|| lan.load()).map_err(refused(program_names::XDP_LAN))?;
     let tc = program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?;
     patiently(|| tc.load()).map_err(refused(program_names::TC_TUNNEL))?;
+    let twin = program::<SchedClassifier>(&mut ebpf, program_names::TC_UNDERLAY)?;
+    patiently(|| twin.load()).map_err(refused(program_names::TC_UNDERLAY))?;
     Ok(ebpf)
 }
 

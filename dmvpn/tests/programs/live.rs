@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     key: Option<u32>,
-    mode: XdpMode,
+    /// XDP, or TC.
+    mode: Option<XdpMode>,
     /// Whether the tunnel program knows the next hop's link-layer address, or leaves that to the kernel.
     next_hop: UnderlayState,
     /// `ethtool -K wan0`: what the underlay promises to do for the sender.
@@ -36,7 +37,7 @@ struct Plan {
 
 const PLAN: Plan = Plan {
     key: None,
-    mode: XdpMode::Driver,
+    mode: Some(XdpMode::Driver),
     next_hop: UnderlayState::Valid,
     // A veth pair hands on packets without checksums, and XDP cannot tell. Real interfaces complete them.
     offload: "tx off",
@@ -103,7 +104,10 @@ impl Side {
                 ..Underlay::default()
             },
         );
-        programs.attach_underlay("wan0", plan.mode);
+        match plan.mode {
+            Some(mode) => programs.attach_underlay("wan0", mode),
+            None => programs.attach_underlay_tc("wan0"),
+        }
         programs.attach_tunnel("dmvpn0");
         programs
     }
@@ -173,8 +177,8 @@ fn tcp_goes_both_ways_in_every_mode() {
         Plan { next_hop: UnderlayState::Unresolved, ..PLAN },
         // Generic XDP leaves alone what was redirected before, even when that was at the other end of a veth pair. The
         // kernel does not call sending to a neighbour a redirect. On real interfaces either works.
-        Plan { mode: XdpMode::Skb, next_hop: UnderlayState::Unresolved, ..PLAN },
-        Plan { mode: XdpMode::Skb, key: Some(42), next_hop: UnderlayState::Unresolved, ..PLAN },
+        Plan { mode: Some(XdpMode::Skb), next_hop: UnderlayState::Unresolved, ..PLAN },
+        Plan { mode: Some(XdpMode::Skb), key: Some(42), next_hop: UnderlayState::Unresolved, ..PLAN },
     ] {
         println!("{plan:?}");
         let pair = Pair::new(plan);
@@ -189,6 +193,26 @@ fn tcp_goes_both_ways_in_every_mode() {
                 others.received().packets,
                 "{plan:?}: segments are counted, not buffers"
             );
+        }
+    }
+}
+
+/// Socket buffers may lack checksums, or be several packets put together: TC knows.
+#[test]
+fn tcp_goes_both_ways_at_tc() {
+    for plan in [
+        Plan { mode: None, ..PLAN },
+        Plan { mode: None, offload: "tx on", ..PLAN },
+        Plan { mode: None, offload: "tx on gro on", key: Some(42), ..PLAN },
+    ] {
+        println!("{plan:?}");
+        let pair = Pair::new(plan);
+        pair.transfer(3_000_000);
+        for programs in &pair.programs {
+            assert_eq!(programs.drops(), [], "{plan:?}");
+            let counters = programs.counters(1);
+            assert!(counters.received_tc.bytes > 3_000_000, "{plan:?}: {counters:?}");
+            assert_eq!(counters.received_xdp.packets, 0, "{plan:?}");
         }
     }
 }

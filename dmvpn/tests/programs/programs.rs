@@ -273,6 +273,14 @@ impl Programs {
         program.attach(interface, mode).unwrap();
     }
 
+    /// Attaches the underlay's TC program likewise.
+    pub(crate) fn attach_underlay_tc(&mut self, interface: &str) {
+        aya::programs::tc::qdisc_add_clsact(interface).unwrap();
+        let program = self.ebpf.program_mut(program_names::TC_UNDERLAY).unwrap();
+        let program: &mut SchedClassifier = program.try_into().unwrap();
+        program.attach(interface, TcAttachType::Ingress).unwrap();
+    }
+
     /// Attaches the tunnel program likewise. Kernels before 6.6 need the queueing discipline.
     pub(crate) fn attach_tunnel(&mut self, interface: &str) {
         aya::programs::tc::qdisc_add_clsact(interface).unwrap();

@@ -120,7 +120,12 @@ impl Box {
     pub(super) fn open(site: &Site, peers: u32) -> Result<Self> {
         let index =
             |name: &str| nix::net::if_::if_nametoindex(name).with_context(|| format!("no interface {name}"));
-        let ways = Ways { generator: index(GENERATOR)?, underlay: index(UNDERLAY)?, tunnel: index(TUNNEL)?, lan: index(LAN)? };
+        let ways = Ways {
+            generator: index(GENERATOR)?,
+            underlay: index(UNDERLAY)?,
+            tunnel: index(TUNNEL)?,
+            lan: index(LAN)?,
+        };
         let options = Options {
             pin_directory: site.pins.clone(),
             max_peers: peers + 1,

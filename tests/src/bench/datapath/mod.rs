@@ -212,7 +212,8 @@ fn measure_costs(device: &Box, plan: &Plan, small: Transit) -> Result<Costs> {
     let mut kernel = Kernel::load(&packets, device.ways, &device.pins())?;
     let wire = Wire::attach(&kernel, device.ways.generator, device.ways.underlay)?;
     let (underlay, lan) = (device.underlay_program()?, device.lan_program()?);
-    cost::check(&mut kernel, device.ways.underlay, (&underlay, XDP_TX), cost::check_peer).context("transit")?;
+    cost::check(&mut kernel, device.ways.underlay, (&underlay, XDP_TX), cost::check_peer)
+        .context("transit")?;
     let floor = cost::floor(&mut kernel, device.ways.underlay, effort)?;
     drop(wire);
     let transit = transit(device, &packets, effort)?;

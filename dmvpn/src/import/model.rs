@@ -56,6 +56,8 @@ pub(super) struct Tunnel {
     pub(super) shortcut: Option<LineId>,
     pub(super) mtu: Option<At<String>>,
     pub(super) ttl: Option<At<String>>,
+    /// Don't-fragment of outer headers, in our words.
+    pub(super) df: Option<At<String>>,
     pub(super) servers: Vec<Server>,
     pub(super) clusters: Vec<At<(String, String)>>,
     pub(super) fallback: Option<At<String>>,

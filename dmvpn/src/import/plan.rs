@@ -134,6 +134,7 @@ impl Builder<'_> {
         items.extend(tunnel.no_unique.map(|at| Item::key("unique", "false", [at])));
         items.extend(text("mtu", &tunnel.mtu));
         items.extend(text("ttl", &tunnel.ttl));
+        items.extend(text("df", &tunnel.df));
         items.extend(text("nhs-fallback", &tunnel.fallback));
         let (servers, used_maps) = self.servers(&mut items);
         for cluster in &tunnel.clusters {

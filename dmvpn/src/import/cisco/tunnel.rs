@@ -119,7 +119,11 @@ fn outer(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
             tunnel.profile = Some(At::new(at, (*profile).to_owned()));
             converted("swanctl: a connection for this tunnel")
         }
-        ["path-mtu-discovery", ..] => ignored("outer packets always have DF set"),
+        ["path-mtu-discovery", ..] => {
+            tunnel.df = Some(At::new(at, "copy".to_owned()));
+            converted("df: copy")
+        }
+        ["tos", _] => hinted("tos: the DSCP is the upper six bits"),
         ["checksum" | "sequence-datagrams", ..] => refused("GRE checksums and sequence numbers are not sent"),
         ["vrf", _] => {
             tunnel.hints.push(At::new(at, format!("{}: run the agent in a network namespace", line.text)));

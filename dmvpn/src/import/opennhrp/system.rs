@@ -164,8 +164,20 @@ fn tunnel_add(tunnel: &mut Tunnel, id: LineId, words: &[&str]) -> Judgement {
             [] => break,
             ["mode", "gre", rest @ ..]
             | ["local" | "remote", "any" | "0.0.0.0", rest @ ..]
-            | ["tos" | "dsfield", _, rest @ ..]
-            | ["nopmtudisc" | "pmtudisc" | "ignore-df", rest @ ..] => rest,
+            | ["tos" | "dsfield", "inherit", rest @ ..]
+            | ["pmtudisc", rest @ ..] => rest,
+            ["tos" | "dsfield", _, rest @ ..] => {
+                judgement = hinted("all but tos: the DSCP is the upper six bits");
+                rest
+            }
+            ["nopmtudisc", rest @ ..] => {
+                tunnel.df = Some(at(id, "copy"));
+                rest
+            }
+            ["ignore-df", rest @ ..] => {
+                tunnel.df = Some(at(id, "clear"));
+                rest
+            }
             ["mode", _, rest @ ..] => {
                 judgement = refused("only GRE over IPv4");
                 rest

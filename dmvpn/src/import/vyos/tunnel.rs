@@ -67,10 +67,16 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
             tunnel.ttl = text(ttl);
             converted("ttl")
         }
-        ["parameters", "ip", "no-pmtu-discovery" | "ignore-df", ..] => {
-            hinted("outer packets always have DF set")
+        ["parameters", "ip", "no-pmtu-discovery"] => {
+            tunnel.df = text("copy");
+            converted("df: copy")
         }
-        ["parameters", "ip", "tos", ..] => ignored("copied from the inner packet"),
+        ["parameters", "ip", "ignore-df"] => {
+            tunnel.df = text("clear");
+            converted("df: clear")
+        }
+        ["parameters", "ip", "tos", "inherit"] => converted("tos: inherit, as by default"),
+        ["parameters", "ip", "tos", _] => hinted("tos: the DSCP is the upper six bits"),
         ["ip", "adjust-mss", bytes] => {
             tunnel.hints.push(At::new(at, segment_size(&tunnel.name, bytes)));
             hinted("MSS: a rule for nft is a comment in the configuration")

@@ -50,6 +50,8 @@ pub enum DropReason {
     Spoofed = 17,
     /// A copy of a multicast packet could not be made: out of memory. Belongs to "internal".
     NotCopied = 18,
+    /// Longer than the way to the peer takes, and not to be cut: the sender is told. Belongs to "routing".
+    TooLong = 19,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -59,7 +61,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -79,6 +81,7 @@ impl DropReason {
         Self::Congestion,
         Self::Spoofed,
         Self::NotCopied,
+        Self::TooLong,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -103,6 +106,7 @@ impl DropReason {
             Self::Congestion => "congestion",
             Self::Spoofed => "spoofed",
             Self::NotCopied => "not-copied",
+            Self::TooLong => "too-long",
         }
     }
 
@@ -128,6 +132,7 @@ impl DropReason {
             Self::Congestion => "marked as congested on the way, and the sender cannot be told (RFC 6040)",
             Self::Spoofed => "from a source address that is not routed to the peer it came from",
             Self::NotCopied => "no memory for a copy of a multicast packet",
+            Self::TooLong => "longer than the way to the peer takes: the sender was told (ICMP)",
         }
     }
 }

@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::__sk_buff,
     bindings::{
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV4, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE,
-        BPF_F_ADJ_ROOM_FIXED_GSO, bpf_adj_room_mode,
+        BPF_F_ADJ_ROOM_FIXED_GSO, TC_ACT_OK, bpf_adj_room_mode,
     },
     helpers::generated::{
         bpf_clone_redirect, bpf_loop, bpf_redirect, bpf_redirect_neigh, bpf_skb_store_bytes,
@@ -61,6 +61,17 @@ impl TunnelPacket for SkbPacket {
     fn is_tagged(&self) -> bool {
         // SAFETY: as above.
         unsafe { (*self.0.skb.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn segment_size(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.0.skb.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn leave(&self) -> i32 {
+        TC_ACT_OK as i32
     }
 
     #[inline(always)]

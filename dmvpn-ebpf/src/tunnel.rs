@@ -5,7 +5,7 @@ use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
     count::{self, Path},
-    ethernet, event, ipv4, link, maps,
+    ethernet, event, ipv4, ipv6, link, maps,
     neighbour::{self, Question},
     outer,
     packet::Packet,
@@ -15,6 +15,9 @@ use crate::{
 /// Ethernet and the fixed part of IPv4, which is no longer than that of IPv6.
 const HEADERS: u32 = ethernet::LENGTH + ipv4::LENGTH;
 
+/// Ethernet, IPv6 and the TCP header up to its own length.
+const HEADERS_TCP: u32 = ethernet::LENGTH + ipv6::LENGTH + 13;
+
 /// What sending needs of a packet, beside its bytes.
 pub trait TunnelPacket: Packet {
     /// Brings the first `length` bytes within reach. `false`: there are not as many.
@@ -22,6 +25,9 @@ pub trait TunnelPacket: Packet {
 
     /// Whether it carries a VLAN tag beside its bytes.
     fn is_tagged(&self) -> bool;
+
+    /// Bytes of payload in each packet it is on the wire, when segmentation is left to the device; else 0.
+    fn segment_size(&self) -> u32;
 
     /// How many packets it is on the wire: more than one when segmentation is left to the device.
     fn segments(&self) -> u32;
@@ -33,6 +39,9 @@ pub trait TunnelPacket: Packet {
     /// Makes room for an outer IP (`ether_type` says which) and GRE header of `length` bytes behind the Ethernet header.
     /// `false`: impossible.
     fn make_room(&mut self, length: u32, ether_type: u16) -> bool;
+
+    /// Leaves the frame to the far end of the interface; the action that does it.
+    fn leave(&self) -> i32;
 
     /// Hands the finished frame to the next hop's interface; the action that does it.
     fn transmit(&self, next_hop: &Underlay) -> i32;
@@ -85,6 +94,13 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     }
 
     let length = packet.length() - ethernet::LENGTH;
+    if length > peer.mtu && is_too_long(packet, protocol, peer.mtu) {
+        // The agent finds it at the far end. It cuts what may be cut, and tells the sender of anything else.
+        if packet.segment_size() != 0 || df != 0 {
+            count::dropped(DropReason::TooLong, packet.length());
+        }
+        return Ok(packet.leave());
+    }
     let segments = packet.segments();
     if !packet.make_room(outer::length(peer), outer::ether_type(peer))
         || !outer::write(packet, ethernet::LENGTH, peer, outer::Inner { length, tos, df, protocol })
@@ -99,6 +115,26 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
         return Err(DropReason::NoHeadroom);
     }
     Ok(packet.transmit(next_hop))
+}
+
+/// Whether a packet of more than `mtu` bytes really is too long: not, when the packets it will be cut into fit.
+#[inline(always)]
+fn is_too_long<P: TunnelPacket>(packet: &mut P, protocol: u16, mtu: u32) -> bool {
+    const TCP: u8 = 6;
+    const UDP_HEADER: u32 = 8;
+    let segment = packet.segment_size();
+    // Up to the byte with the length of a TCP header.
+    if segment == 0 || !packet.reach(HEADERS_TCP) {
+        return true;
+    }
+    let Some(block) = packet.block::<{ HEADERS_TCP as usize }>(0) else { return true };
+    let (network, transport, words) = if protocol == ethernet::IPV4 {
+        (ipv4::LENGTH, block.byte::<23>(), block.byte::<46>())
+    } else {
+        (ipv6::LENGTH, block.byte::<20>(), block.byte::<66>())
+    };
+    let transport = if transport == TCP { u32::from(words >> 4) * 4 } else { UDP_HEADER };
+    network + transport + segment > mtu
 }
 
 /// Turns an ARP frame into an event, if it is a question.

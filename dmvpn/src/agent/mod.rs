@@ -5,6 +5,8 @@
 //!   ring buffer ----+--> Input -> engine -> Action --> data path (pinned maps)
 //!   deadlines ------+                       +--> netlink (neighbours, routes)
 //!   kernel changes -+--> ways to peers
+//!   path MTUs ------+
+//!   too long -----------> sender, or in pieces to the peer
 //!   host names ------> servers
 //!   control socket ----> report
 //!   registrations -----> state file
@@ -19,6 +21,8 @@ mod find_source;
 mod lans;
 mod link_local;
 mod names;
+mod path_mtu;
+mod path_mtu_socket;
 mod plan;
 mod receiver;
 mod recursion;
@@ -29,6 +33,7 @@ mod signals;
 mod socket;
 mod source;
 mod startup;
+mod too_long;
 mod tunnels;
 mod underlay;
 
@@ -46,9 +51,12 @@ use tracing::{info, warn};
 use self::{
     environment::Kernel,
     names::Names,
+    path_mtu::PathMtus,
+    path_mtu_socket::{PacketTooBig, PathMtuReceiver},
     receiver::Received,
     save::Saver,
     signals::Signals,
+    too_long::{Reporter, TooLong},
     tunnels::{Tunnel, Tunnels},
 };
 use crate::{
@@ -69,6 +77,8 @@ pub use settings::engine as engine_config;
 
 /// NHRP packets read but not handled yet. The socket's buffer holds what is above.
 const PACKET_QUEUE: usize = 256;
+/// Packets that are too long, and messages about such, that wait.
+const TOO_LONG_QUEUE: usize = 64;
 /// Control requests that wait.
 const CALL_QUEUE: usize = 32;
 /// How long routes must be quiet before the way to every peer is looked up anew.
@@ -88,10 +98,23 @@ struct Agent {
     /// Indexes of the peers whose way is to be found anew.
     to_reconnect: VecDeque<u32>,
     pin_directory: PathBuf,
-    /// Where NHRP packets come in.
-    packets: mpsc::Sender<Received>,
+    /// Largest packets on the ways to NBMA addresses.
+    path_mtus: PathMtus,
+    /// Tells senders that a packet was too long.
+    reporter: Reporter,
+    /// Where the tasks of sockets leave what they read.
+    queues: Queues,
+    /// Hear about path MTUs.
+    _path_mtu_receivers: Vec<PathMtuReceiver>,
     /// Empty between two inputs; kept for its memory.
     actions: Vec<Action>,
+}
+
+/// Where the tasks that read sockets leave what they read.
+struct Queues {
+    packets: mpsc::Sender<Received>,
+    too_long: mpsc::Sender<TooLong>,
+    too_big: mpsc::Sender<PacketTooBig>,
 }
 
 /// Everything the agent waits for, but its own timers.
@@ -100,6 +123,8 @@ struct Inputs {
     events: DataPathEvents,
     names: mpsc::Receiver<names::Answer>,
     packets: mpsc::Receiver<Received>,
+    too_long: mpsc::Receiver<TooLong>,
+    too_big: mpsc::Receiver<PacketTooBig>,
     monitor: Monitor,
     signals: Signals,
 }
@@ -116,7 +141,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     let control = ControlServer::bind(&config.control_socket)?;
     let (mut saver, state) = save::open(&config.state_directory);
     let (packets, received) = mpsc::channel(PACKET_QUEUE);
-    let (mut agent, before) = Agent::start(&config, plans, options, netlink, packets, state.as_ref()).await?;
+    let (too_long, long_frames) = mpsc::channel(TOO_LONG_QUEUE);
+    let (too_big, path_mtus) = mpsc::channel(TOO_LONG_QUEUE);
+    let queues = Queues { packets, too_long, too_big };
+    let (mut agent, before) = Agent::start(&config, plans, options, netlink, queues, state.as_ref()).await?;
     let events = match agent.begin(&mut monitor, options, state).await {
         Ok(events) => events,
         Err(error) => {
@@ -126,7 +154,16 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     };
     saver.begin(agent.state(), agent.revision()).await;
     let names = names::look_up(&config);
-    let inputs = Inputs { control, events, names, packets: received, monitor, signals };
+    let inputs = Inputs {
+        control,
+        events,
+        names,
+        packets: received,
+        too_long: long_frames,
+        too_big: path_mtus,
+        monitor,
+        signals,
+    };
     let result = agent.serve(inputs, &mut saver).await;
     saver.finish(agent.state(), agent.revision()).await;
     result?;
@@ -139,7 +176,16 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
 impl Agent {
     /// Handles what comes, until a signal says to stop. An error leaves everything in the kernel: a successor adopts it.
     async fn serve(&mut self, inputs: Inputs, saver: &mut Saver) -> Result<()> {
-        let Inputs { control, mut events, mut names, mut packets, mut monitor, mut signals } = inputs;
+        let Inputs {
+            control,
+            mut events,
+            mut names,
+            mut packets,
+            mut too_long,
+            mut too_big,
+            mut monitor,
+            mut signals,
+        } = inputs;
         let (call, mut calls) = mpsc::channel(CALL_QUEUE);
         let control = control.serve(call);
         tokio::pin!(control);
@@ -160,6 +206,8 @@ impl Agent {
                 Some(Received { tunnel, source, bytes }) = packets.recv() => {
                     self.input(Input::Packet { tunnel, source, bytes: &bytes }).await;
                 }
+                Some(frame) = too_long.recv() => self.take_in_too_long(frame),
+                Some(message) = too_big.recv() => self.take_in_path_mtu(message).await,
                 event = next_event(&mut events) => self.take_in_event(event?).await,
                 changes = monitor.next() => {
                     let changes = changes?;
@@ -180,7 +228,10 @@ impl Agent {
                 () = future::ready(()), if !self.to_reconnect.is_empty() => self.reconnect_some().await,
                 () = at(saver.due()) => saver.save(self.state(), self.revision()),
                 () = saver.written() => {}
-                _ = seconds.tick() => self.data_path.control.tick()?,
+                _ = seconds.tick() => {
+                    self.data_path.control.tick()?;
+                    self.expire_path_mtus().await;
+                }
                 _ = pokes.tick(), if self.ways.needs_pokes() => {
                     if let Err(error) = self.ways.poke().await {
                         warn!("{error}");

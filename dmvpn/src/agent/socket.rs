@@ -54,6 +54,7 @@ impl NhrpSocket {
         if source.is_ipv4() {
             socket.set_tos_v4(NHRP_TOS)?;
             socket.set_ttl_v4(u32::from(ttl))?;
+            // NHRP leaves with DF clear, as Cisco sends it, and may be fragmented.
             set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
         } else {
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, NHRP_TOS.cast_signed())?;
@@ -98,9 +99,13 @@ impl NhrpSocket {
     }
 }
 
-/// Sets an option of the socket that has a number for its value. Path MTU discovery is off that way: NHRP leaves
-/// with DF clear, as Cisco sends it, and may be fragmented.
-fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Sets an option of a socket that has a number for its value.
+pub(super) fn set_option(
+    socket: &Socket,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     const LENGTH: libc::socklen_t = 4;
     #[expect(unsafe_code, reason = "socket2 has no setter for these options")]
     // SAFETY: the descriptor is open, the value lives across the call and its length is given.

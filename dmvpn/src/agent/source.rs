@@ -94,7 +94,7 @@ impl Agent {
                 }
             }
             let socket = Arc::new(socket);
-            let receiver = Receiver::start(id, Arc::clone(&socket), self.packets.clone());
+            let receiver = Receiver::start(id, Arc::clone(&socket), self.queues.packets.clone());
             if let Some(tunnel) = self.tunnels.get_mut(id) {
                 tunnel.parameters = parameters;
                 tunnel.plan.source = found.address;

@@ -9,17 +9,19 @@ use std::{
 
 use anyhow::{Context, Result};
 use dmvpn_common::FastPath;
-use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::{
-    Agent, Tunnels,
+    Agent, Queues, Tunnels,
     names::Names,
+    path_mtu::PathMtus,
+    path_mtu_socket::PathMtuReceiver,
     plan::Plan,
-    receiver::{Received, Receiver},
+    receiver::Receiver,
     recursion::Recursive,
     settings,
     socket::NhrpSocket,
+    too_long::{Reporter, TooLongReceiver},
     tunnels::Tunnel,
 };
 use crate::{
@@ -46,7 +48,7 @@ impl Agent {
         plans: Vec<Plan>,
         options: RunOptions,
         netlink: Netlink,
-        packets: mpsc::Sender<Received>,
+        queues: Queues,
         state: Option<&State>,
     ) -> Result<(Self, Before)> {
         let fresh = !config.pin_directory.exists();
@@ -62,6 +64,14 @@ impl Agent {
                 return Err(error.into());
             }
         };
+        let mut families: Vec<_> = plans.iter().map(|plan| plan.source.is_ipv6()).collect();
+        families.sort_unstable();
+        families.dedup();
+        let path_mtu_receivers = families
+            .into_iter()
+            .map(|ipv6| PathMtuReceiver::start(ipv6, queues.too_big.clone()))
+            .collect::<Result<_, _>>()
+            .context("cannot open a socket for path MTUs")?;
         let mut agent = Self {
             started: Instant::now(),
             ways: Underlay::new(netlink.clone()),
@@ -72,7 +82,10 @@ impl Agent {
             actions: Vec::new(),
             to_reconnect: VecDeque::new(),
             pin_directory: config.pin_directory.clone(),
-            packets,
+            path_mtus: PathMtus::default(),
+            reporter: Reporter::open().context("cannot open an ICMP socket")?,
+            queues,
+            _path_mtu_receivers: path_mtu_receivers,
             netlink,
             data_path,
         };
@@ -191,7 +204,10 @@ impl Agent {
             ..settings::engine(id, &plan.config, servers, source, plan.mtu, max_peers)
         });
         let socket = Arc::new(socket);
-        let receiver = Receiver::start(id, Arc::clone(&socket), self.packets.clone());
+        let receiver = Receiver::start(id, Arc::clone(&socket), self.queues.packets.clone());
+        let too_long =
+            TooLongReceiver::start(id, link.ifindex, link.far_ifindex, self.queues.too_long.clone())
+                .with_context(|| format!("cannot open a packet socket on the far end of {}", config.name))?;
         let tc = tc.mode;
         let recursive = Recursive::default();
         self.tunnels.insert(Tunnel {
@@ -204,6 +220,7 @@ impl Agent {
             recursive,
             socket,
             receiver,
+            too_long,
         });
         self.accelerate(underlay, mode).await?;
         Ok(())

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{plan::Plan, receiver::Receiver, recursion::Recursive, socket::NhrpSocket};
+use super::{
+    plan::Plan, receiver::Receiver, recursion::Recursive, socket::NhrpSocket, too_long::TooLongReceiver,
+};
 use crate::{
     datapath::{RunningMode, TcMode, TunnelParameters, Vlan},
     netlink::links::TunnelLink,
@@ -29,6 +31,8 @@ pub(super) struct Tunnel {
     pub(super) socket: Arc<NhrpSocket>,
     /// Reads the socket.
     pub(super) receiver: Receiver,
+    /// Takes what is too long for a peer.
+    pub(super) too_long: TooLongReceiver,
 }
 
 impl Tunnel {

@@ -1,11 +1,14 @@
 //! Keeps the way to every peer true: next hop, link-layer addresses, MTU, and the XDP program on the interfaces used.
 
+use std::time::Instant;
+
 use dmvpn_common::Peer;
 use tracing::{info, warn};
 
 use super::{
     Agent,
     actions::ActionError,
+    path_mtu_socket::PacketTooBig,
     plan::overhead,
     tunnels::{UnderlayHook, UnderlayInterface},
 };
@@ -47,7 +50,8 @@ impl Agent {
         // First the program: it tells what kind of interface that is.
         let attached = self.accelerate(hop.ifindex, mode).await;
         self.set_addresses(hop, way.gateway_mac, way.source_mac)?;
-        let mtu = tunnel_mtu.min(way.mtu.saturating_sub(overhead(source, key)));
+        let path_mtu = self.path_mtus.get(nbma).unwrap_or(u32::MAX).min(way.mtu);
+        let mtu = tunnel_mtu.min(path_mtu.saturating_sub(overhead(source, key)));
         if mtu != peer.mtu {
             self.data_path.peers.set_mtu(index, mtu)?;
         }
@@ -80,12 +84,32 @@ impl Agent {
         Ok(())
     }
 
+    /// A router on the underlay says how much it lets through to a peer.
+    pub(super) async fn take_in_path_mtu(&mut self, PacketTooBig { destination, mtu }: PacketTooBig) {
+        let peers = self.peers_where(|peer| peer.nbma.to_ip() == Some(destination));
+        if !peers.is_empty() && self.path_mtus.learn(destination, mtu, Instant::now()) {
+            info!(peer = %destination, mtu, "a router on the way lets only smaller packets through");
+            self.connect_all(peers).await;
+        }
+    }
+
+    /// Tries larger packets again where a router said long ago that they are too large.
+    pub(super) async fn expire_path_mtus(&mut self) {
+        let expired = self.path_mtus.expire(Instant::now());
+        if !expired.is_empty() {
+            let peers =
+                self.peers_where(|peer| peer.nbma.to_ip().is_some_and(|nbma| expired.contains(&nbma)));
+            self.connect_all(peers).await;
+        }
+    }
+
     /// Removes a peer from the data path, and what was kept for it.
     pub(super) async fn drop_peer(&mut self, index: u32) -> Result<(), ActionError> {
         let Some(peer) = self.data_path.peers.get(index)? else { return Ok(()) };
         let hop = self.data_path.peers.underlays.next_hop(peer.underlay);
         let of = peer.nbma.to_ip().map(|nbma| (TunnelId(peer.tunnel), nbma));
         if let Some((id, nbma)) = of {
+            self.path_mtus.forget(nbma);
             self.leads_into_tunnel(id, nbma, None);
         }
         let DataPath { multicast, tunnels, .. } = &mut self.data_path;

@@ -3,7 +3,7 @@
 use dmvpn_common::{DropReason, Peer, PeerMac, PeerState, Tunnel, Underlay, UnderlayState};
 
 use crate::{
-    frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, Gre, Ip, SPOKE_1, SPOKE_2, ethernet, ipv6},
+    frames::{DF, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Gre, Ip, SPOKE_1, SPOKE_2, ethernet, ipv6},
     hub::Hub,
     namespace::{in_namespace, index_of},
     programs::{Outcome, Settings, next_hop, peer, tc},
@@ -108,5 +108,34 @@ fn drops_and_counts_what_has_no_receiver() {
             assert_eq!(drops, [(reason, 1, frame.len() as u64)], "{what}");
         }
         assert_eq!(hub.programs.events(), []);
+    });
+}
+
+/// The frame comes out at the far end as it is, for the agent.
+#[test]
+fn leaves_what_is_too_long_to_the_agent() {
+    in_namespace(|| {
+        let mut hub = Hub::plain();
+        hub.programs.set_peer(2, &Peer { mtu: 1300, ..peer(&hub.tunnel, SPOKE_2, None) });
+        let ipv4 =
+            |size, fragment| Ip { fragment, ..Ip::between([192, 168, 0, 1], [192, 168, 2, 1], size) }.bytes();
+        let mut ipv6_too_long = ipv6(0);
+        ipv6_too_long.resize(1301, 0);
+        for (what, protocol, packet, dropped) in [
+            ("may be cut", ETHERTYPE_IPV4, ipv4(1301, 0), false),
+            ("must not be cut", ETHERTYPE_IPV4, ipv4(1301, DF), true),
+            ("IPv6", ETHERTYPE_IPV6, ipv6_too_long, true),
+        ] {
+            let frame = to_peer(2, protocol, &packet);
+            let (outcome, drops) = hub.programs.drops_by(|| hub.programs.send(hub.tunnel.ifindex, &frame));
+            assert_eq!(outcome, Outcome { action: tc::OK, frame: frame.clone() }, "{what}");
+            let counted = [(DropReason::TooLong, 1, frame.len() as u64)];
+            assert_eq!(drops, counted[..usize::from(dropped)], "{what}");
+        }
+        for fragment in [0, DF] {
+            let frame = to_peer(2, ETHERTYPE_IPV4, &ipv4(1300, fragment));
+            assert_eq!(hub.programs.send(hub.tunnel.ifindex, &frame).action, tc::REDIRECT, "just fits");
+        }
+        assert_eq!(hub.programs.counters(2).sent().packets, 2);
     });
 }

@@ -38,6 +38,7 @@ pub(crate) mod xdp {
 /// Actions of TC.
 pub(crate) mod tc {
     pub(crate) const UNSPEC: u32 = u32::MAX;
+    pub(crate) const OK: u32 = 0;
     pub(crate) const SHOT: u32 = 2;
     pub(crate) const REDIRECT: u32 = 7;
 }

@@ -11,6 +11,7 @@ mod leftovers;
 mod many_peers;
 mod maps;
 mod multicast;
+mod path_mtu;
 mod phase1;
 mod phase2;
 mod phase3;

@@ -71,7 +71,7 @@ impl TunnelPacket for SkbPacket {
 
     #[inline(always)]
     fn leave(&self) -> i32 {
-        TC_ACT_OK as i32
+        TC_ACT_OK
     }
 
     #[inline(always)]

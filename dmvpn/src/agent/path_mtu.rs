@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How long what a router said holds (RFC 1191, 6.3; the kernel's `mtu_expires`).
-const LIFETIME: Duration = Duration::from_secs(600);
+const LIFETIME: Duration = Duration::from_mins(10);
 /// Least MTU believed, over IPv4 (the kernel's `min_pmtu`) and IPv6 (RFC 8200, 5). Whoever can forge such messages could
 /// else make every packet a hundred.
 const LEAST: [u32; 2] = [552, 1280];
@@ -76,10 +76,10 @@ mod tests {
         assert!(known.learn(PEER, 1400, begin));
         assert!(!known.learn(PEER, 1400, begin));
         assert!(!known.learn(PEER, 1450, begin));
-        assert!(known.learn(PEER, 1300, begin + Duration::from_secs(60)));
+        assert!(known.learn(PEER, 1300, begin + Duration::from_mins(1)));
         assert_eq!(known.get(PEER), Some(1300));
         assert!(known.expire(begin + LIFETIME).is_empty());
-        assert_eq!(known.expire(begin + LIFETIME + Duration::from_secs(60)), [PEER]);
+        assert_eq!(known.expire(begin + LIFETIME + Duration::from_mins(1)), [PEER]);
         assert_eq!(known.get(PEER), None);
     }
 

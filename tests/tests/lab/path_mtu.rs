@@ -92,9 +92,9 @@ fn datagrams_of_every_size_get_through_in_pieces() -> Result<()> {
         for size in (0..narrow).step_by(97).chain(around) {
             let sent: Vec<u8> = (0..=250).cycle().skip(size % 13).take(size).collect();
             socket.send_to(&sent, to)?;
-            let mut received = vec![0; 1 << 16];
-            let length = receiver.recv(&mut received).with_context(|| format!("{size} bytes"))?;
-            assert!(received[..length] == sent, "{size} bytes arrived as {length}, or changed");
+            let mut buffer = vec![0; 1 << 16];
+            let length = receiver.recv(&mut buffer).with_context(|| format!("{size} bytes"))?;
+            assert!(buffer[..length] == sent, "{size} bytes arrived as {length}, or changed");
         }
     }
     Ok(())

@@ -87,14 +87,12 @@ impl Agent {
         let Some(Ok(Some(peer))) = peer else { return };
 
         let pieces = if frame.segments { None } else { fragment(packet, peer.mtu as usize) };
-        let result = match pieces {
-            Some(pieces) => pieces
-                .into_iter()
-                .try_for_each(|piece| tunnel.too_long.far_end.send_ipv4(&[header, &piece].concat())),
-            None => {
-                let least = if packet.first().is_some_and(|first| first >> 4 == 6) { IPV6_LEAST } else { 0 };
-                self.reporter.report(packet, peer.mtu.max(least), tunnel.link.ifindex)
-            }
+        let result = if let Some(pieces) = pieces {
+            let send = |piece: Vec<u8>| tunnel.too_long.far_end.send_ipv4(&[header, &piece].concat());
+            pieces.into_iter().try_for_each(send)
+        } else {
+            let least = if packet.first().is_some_and(|first| first >> 4 == 6) { IPV6_LEAST } else { 0 };
+            self.reporter.report(packet, peer.mtu.max(least), tunnel.link.ifindex)
         };
         if let Err(error) = result {
             debug!(tunnel = tunnel.name(), %error, "a packet that was too long is lost");

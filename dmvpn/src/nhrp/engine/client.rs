@@ -98,9 +98,9 @@ impl Server {
     }
 }
 
-/// Time to wait for the reply to the n-th request in a row, before jitter.
+/// Time to wait for the reply to the n-th request in a row, before jitter: as long as Cisco waits.
 fn patience(unanswered: u32) -> Duration {
-    Duration::from_secs(1 << unanswered.saturating_sub(1).min(6))
+    Duration::from_secs(1 << unanswered.clamp(1, 6))
 }
 
 impl Tunnel {

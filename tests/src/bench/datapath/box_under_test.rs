@@ -170,10 +170,13 @@ impl Box {
             self.data_path.peers.set_next_hop(index, Some(hop))?;
             let (address, network) = (flow::address(number), flow::network(number));
             let link_layer = mac(PeerMac::from_index(index).0);
+            // The kernel looks for next hops that it has already in a chain of all with the same metric: 100,000 routes
+            // of one metric would take minutes.
             writeln!(
                 lines,
                 "neigh replace {address} lladdr {link_layer} dev {TUNNEL} nud permanent extern_learn\n\
-                 route add {network}/24 via {address} dev {TUNNEL}"
+                 route add {network}/24 via {address} dev {TUNNEL} metric {}",
+                number + 1
             )?;
         }
         for number in 0..self.hosts() {

@@ -5,6 +5,10 @@ use std::{thread, time::Duration};
 use dmvpn_common::{
     CACHE_HITS, Control, ControlFlags, DropReason, Peer, PeerMac, PeerState, Tunnel, TunnelFlags,
 };
+use nix::{
+    sched::{CpuSet, sched_getcpu, sched_setaffinity},
+    unistd::Pid,
+};
 
 use crate::{
     frames::{ETHERTYPE_IPV4, Gre, Ip, LOCAL, SPOKE_1, SPOKE_2, ethernet},
@@ -12,6 +16,16 @@ use crate::{
     namespace::{in_namespace, ip},
     programs::{Outcome, Settings, peer, xdp},
 };
+
+/// Runs `test` in a network namespace, and on one processor: each has a cache of its own.
+fn on_one_processor(test: impl FnOnce() + Send) {
+    in_namespace(|| {
+        let mut processors = CpuSet::new();
+        processors.set(sched_getcpu().unwrap()).unwrap();
+        sched_setaffinity(Pid::from_raw(0), &processors).unwrap();
+        test();
+    });
+}
 
 fn inner() -> Ip {
     Ip::between([192, 168, 1, 1], [192, 168, 2, 1], 100)
@@ -45,7 +59,7 @@ fn lead_back_to_spoke_1() {
 
 #[test]
 fn a_route_is_asked_for_once_until_the_agent_says_that_something_changed() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::plain();
         assert_eq!(hub.programs.receive(&frame_of(&inner())), forwarded(&inner()));
         lead_back_to_spoke_1();
@@ -59,7 +73,7 @@ fn a_route_is_asked_for_once_until_the_agent_says_that_something_changed() {
 
 #[test]
 fn without_an_agent_a_route_is_asked_for_now_and_then() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let hub = Hub::plain();
         let frame = frame_of(&inner());
         hub.programs.receive(&frame);
@@ -72,7 +86,7 @@ fn without_an_agent_a_route_is_asked_for_now_and_then() {
 
 #[test]
 fn a_peer_that_goes_down_is_not_sent_another_packet() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::plain();
         let frame = frame_of(&inner());
         hub.programs.receive(&frame);
@@ -87,7 +101,7 @@ fn a_peer_that_goes_down_is_not_sent_another_packet() {
 
 #[test]
 fn a_source_that_is_no_peer_any_more_is_dropped_with_the_next_generation() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::plain();
         let frame = frame_of(&inner());
         hub.programs.receive(&frame);
@@ -100,7 +114,7 @@ fn a_source_that_is_no_peer_any_more_is_dropped_with_the_next_generation() {
 
 #[test]
 fn nothing_is_remembered_when_routing_asks_for_more() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::plain();
         hub.programs.set_control(Control { flags: ControlFlags::NO_CACHE, ..Control::default() });
         assert_eq!(hub.programs.receive(&frame_of(&inner())), forwarded(&inner()));
@@ -111,7 +125,7 @@ fn nothing_is_remembered_when_routing_asks_for_more() {
 
 #[test]
 fn sources_are_told_apart_when_routing_asks_for_them() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::plain();
         ip("rule add from 192.168.1.66 table 66");
         ip("route add 192.168.2.0/24 via 10.0.0.11 table 66");
@@ -127,7 +141,7 @@ fn sources_are_told_apart_when_routing_asks_for_them() {
 /// Same destination, other ways in: no slot is another packet's.
 #[test]
 fn tunnels_and_peers_do_not_share_what_is_remembered() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let mut hub = Hub::new(0, None, Settings::default());
         let keyed = Tunnel { id: 2, ..hub.tunnel };
         hub.programs.add_tunnel(LOCAL, Some(5), keyed);
@@ -151,7 +165,7 @@ fn tunnels_and_peers_do_not_share_what_is_remembered() {
 /// What a packet must not be, on the short way too.
 #[test]
 fn every_packet_is_looked_at_although_its_way_is_known() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let hub = Hub::plain();
         hub.programs.receive(&frame_of(&inner()));
         let mut wrong = inner().bytes();
@@ -182,7 +196,7 @@ fn every_packet_is_looked_at_although_its_way_is_known() {
 
 #[test]
 fn the_routes_mtu_is_remembered_with_it() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let hub = Hub::plain();
         ip("route replace 192.168.2.0/24 via 10.0.0.12 mtu lock 1000");
         let (short, long) = (inner(), Ip::between([192, 168, 1, 1], [192, 168, 2, 1], 1001));
@@ -195,7 +209,7 @@ fn the_routes_mtu_is_remembered_with_it() {
 
 #[test]
 fn redirects_are_repeated_while_traffic_goes_on() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let settings = Settings { redirect_interval_ns: 1_000_000_000, ..Settings::default() };
         let mut hub = Hub::new(TunnelFlags::REDIRECT, None, settings);
         let frame = frame_of(&inner());
@@ -217,7 +231,7 @@ fn redirects_are_repeated_while_traffic_goes_on() {
 /// Two destinations whose slots are the same do not drive each other out.
 #[test]
 fn more_destinations_than_slots_are_forwarded_rightly() {
-    in_namespace(|| {
+    on_one_processor(|| {
         let hub = Hub::plain();
         ip("route add 10.9.0.0/16 via 10.0.0.12");
         add_neighbour("10.0.0.12", 2);

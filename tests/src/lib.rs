@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod command;
 pub mod config;
 pub mod lab;
+pub mod labs;
 pub mod namespace;
 pub mod poll;
 pub mod sim;

@@ -22,7 +22,8 @@ pub(crate) const AGENT: Binary = Binary { package: "dmvpn", name: "dmvpn" };
 pub(crate) const BENCH: Binary = Binary { package: "dmvpn-tests", name: "bench" };
 /// The demo.
 pub(crate) const DEMO: Binary = Binary { package: "dmvpn-tests", name: "demo" };
-
+/// The labs.
+pub(crate) const LAB: Binary = Binary { package: "dmvpn-tests", name: "lab" };
 /// The simulation.
 pub(crate) const SIM: Binary = Binary { package: "dmvpn-tests", name: "sim" };
 

@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod lab;
 mod process;
 mod run;
 mod setup;
@@ -49,6 +50,12 @@ enum Verb {
     /// Build everything, then watch two spokes and a hub make a shortcut, in network namespaces (needs root).
     Demo(demo::Arguments),
 
+    /// Run a lab by name, or all of them, and print a verdict about each step (needs root).
+    ///
+    /// A lab is a network with real programs in it: our nodes, and the routing daemons and NHRP nodes of others. It
+    /// fails when a step does.
+    Lab(lab::Arguments),
+
     /// Simulate a large network of real protocol engines in virtual time, and check it at every step.
     ///
     /// Mass registration after a power cut, renewal, churn, loss, traffic, a hub that fails, spokes that move, and
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
         Verb::Build => build::command(),
         Verb::Run { arguments } => run::command(&arguments),
         Verb::Demo(arguments) => demo::command(&arguments),
+        Verb::Lab(arguments) => lab::command(&arguments),
         Verb::Sim(arguments) => sim::command(&arguments),
         Verb::Bench(arguments) => bench::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),

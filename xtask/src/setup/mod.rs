@@ -65,7 +65,7 @@ const ETHTOOL: Requirement =
 const BPFTOOL: Requirement =
     Debian(Program { name: "bpftool", package: "bpftool", why: "shows the maps as an operator sees them" });
 const TCPDUMP: Requirement =
-    Debian(Program { name: "tcpdump", package: "tcpdump", why: "shows the underlay of `demo --keep`" });
+    Debian(Program { name: "tcpdump", package: "tcpdump", why: "captures the underlay of labs" });
 
 /// What building needs.
 pub(crate) const BUILD: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER];
@@ -73,6 +73,8 @@ pub(crate) const BUILD: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER];
 pub(crate) const RUN: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, Bpffs];
 /// What the demo needs.
 pub(crate) const DEMO: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, Bpffs];
+/// What the labs need.
+pub(crate) const LAB: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, TCPDUMP, Bpffs];
 /// What the tests need.
 pub(crate) const TEST: &[Requirement] =
     &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, BPFTOOL, Bpffs];

@@ -1,0 +1,153 @@
+//! What a lab found, step by step.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+use super::{Options, Output, capture::Capture};
+use crate::namespace::Namespace;
+
+/// Collects the steps of one lab while it runs, and tells them.
+#[derive(Debug)]
+pub struct Report {
+    lab: &'static str,
+    start: Instant,
+    steps: Vec<Step>,
+    output: Output,
+    pcap: Option<PathBuf>,
+    captures: Vec<Capture>,
+}
+
+/// One step and its verdict.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// What was to be seen.
+    pub name: String,
+    /// Whether it was.
+    pub ok: bool,
+    /// What was seen, or what went wrong.
+    pub detail: String,
+}
+
+/// The result of a lab, as `--json` prints it. A field is never renamed; new ones may appear.
+#[derive(Debug, Serialize)]
+pub struct Verdict {
+    /// Name of the lab.
+    pub lab: &'static str,
+    /// Whether every step was as it should be, and there was one.
+    pub ok: bool,
+    /// From the first to the last step, in milliseconds.
+    pub milliseconds: u64,
+    /// The steps, in order; after one that failed there may be none.
+    pub steps: Vec<Step>,
+}
+
+impl Report {
+    pub(super) fn new(lab: &'static str, options: &Options) -> Self {
+        Self {
+            lab,
+            start: Instant::now(),
+            steps: Vec::new(),
+            output: options.output,
+            pcap: options.pcap.clone(),
+            captures: Vec::new(),
+        }
+    }
+
+    /// Does one step, notes and tells how it ended: `work` returns what it saw. A step that failed is an error here,
+    /// too, for a lab that cannot go on without it.
+    pub fn step(&mut self, name: impl Into<String>, work: impl FnOnce() -> Result<String>) -> Result<()> {
+        let name = name.into();
+        match work() {
+            Ok(detail) => {
+                self.note(Step { name, ok: true, detail });
+                Ok(())
+            }
+            Err(error) => {
+                let failure = format!("this step failed: {name}");
+                self.note(Step { name, ok: false, detail: format!("{error:#}") });
+                bail!(failure)
+            }
+        }
+    }
+
+    /// Captures `interface` of `namespace` into a file that has `place` in its name, from now to the end of the lab.
+    /// Does nothing unless captures were asked for.
+    pub fn capture(&mut self, namespace: &Namespace, interface: &str, place: &str) -> Result<()> {
+        let Some(directory) = &self.pcap else { return Ok(()) };
+        let file = directory.join(format!("{}-{place}.pcap", self.lab));
+        let capture =
+            Capture::start(namespace, interface, &file).with_context(|| format!("capturing {interface}"))?;
+        self.captures.push(capture);
+        Ok(())
+    }
+
+    /// The directory for captures, for a lab that makes them by itself.
+    pub fn pcap(&self) -> Option<&PathBuf> {
+        self.pcap.as_ref()
+    }
+
+    /// Notes an error that no step accounts for, and ends the captures.
+    pub(super) fn end(&mut self, played: Result<()>) {
+        if let Err(error) = played
+            && self.steps.last().is_none_or(|step| step.ok)
+        {
+            self.note(Step { name: "the lab itself".to_owned(), ok: false, detail: format!("{error:#}") });
+        }
+        self.captures.clear();
+    }
+
+    pub(super) fn verdict(self) -> Verdict {
+        let ok = !self.steps.is_empty() && self.steps.iter().all(|step| step.ok);
+        let milliseconds = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Verdict { lab: self.lab, ok, milliseconds, steps: self.steps }
+    }
+
+    fn note(&mut self, step: Step) {
+        let word = if step.ok { "ok    " } else { "FAILED" };
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.output.line(&format!("[{seconds:6.2} s] {word} {}: {}", step.name, step.detail));
+        self.steps.push(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(play: impl FnOnce(&mut Report) -> Result<()>) -> Verdict {
+        let mut report = Report::new("test", &Options::default());
+        let played = play(&mut report);
+        report.end(played);
+        report.verdict()
+    }
+
+    #[test]
+    fn a_lab_is_good_when_every_step_is() {
+        let good = |report: &mut Report| report.step("one", || Ok("seen".to_owned()));
+        assert!(verdict(good).ok);
+        assert!(!verdict(|_| Ok(())).ok, "nothing was shown");
+        let seen = verdict(|report| {
+            // A step that the others do not rest on.
+            let _ = report.step("one", || bail!("not there"));
+            report.step("two", || Ok("seen".to_owned()))
+        });
+        assert!(!seen.ok);
+        assert_eq!(seen.steps.iter().map(|step| step.ok).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn an_error_is_told_once() {
+        let seen = verdict(|report| report.step("one", || bail!("not there")));
+        assert_eq!(seen.steps.len(), 1);
+        assert_eq!((seen.steps[0].ok, seen.steps[0].detail.as_str()), (false, "not there"));
+
+        let seen = verdict(|report| {
+            report.step("one", || Ok("seen".to_owned()))?;
+            bail!("no program")
+        });
+        assert_eq!(seen.steps.len(), 2);
+        assert_eq!((seen.steps[1].ok, seen.steps[1].detail.as_str()), (false, "no program"));
+    }
+}

@@ -38,7 +38,8 @@ impl Traffic {
 }
 
 /// Value of `PEER_COUNTERS`, found by peer index. Bytes are of inner packets. Two cache lines: what most packets need is
-/// in the first.
+/// in the first. What XDP forwards by a cached route is counted there first, see [`CachedWay`](crate::CachedWay), so the
+/// first three lag behind by the packets in the slots, 1,024 at most in each.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {

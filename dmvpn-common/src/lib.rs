@@ -39,10 +39,10 @@ pub use route_cache::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, Cach
 pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};
 
-/// Version of the pinned layout; names the directory below the pin directory (`v2`).
+/// Version of the pinned layout; names the directory below the pin directory (`v3`).
 ///
 /// A pinned map is re-used without any check by the kernel, so two layouts must never meet in one directory.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// IP protocol number of GRE.
 pub const IPPROTO_GRE: u8 = 47;
@@ -85,11 +85,11 @@ pub mod map_names {
     /// CPU and hash -> [`CachedRoute6`](crate::CachedRoute6).
     pub const ROUTE_CACHE_IPV6: &str = "ROUTE_CACHE_IPV6";
 
-    /// Maps that live and die with the programs that use them: what is in them is known to others.
+    /// Maps that may be made anew when they do not fit: all that is lost is a second of counting.
     pub const CACHES: [&str; 2] = [ROUTE_CACHE, ROUTE_CACHE_IPV6];
 
-    /// Every map that is pinned.
-    pub const ALL: [&str; 14] = [
+    /// Every map; all are pinned.
+    pub const ALL: [&str; 16] = [
         TUNNELS,
         LOCAL,
         PEER_BY_NBMA,
@@ -104,6 +104,8 @@ pub mod map_names {
         INTERFACES,
         MULTICAST,
         POLICERS,
+        ROUTE_CACHE,
+        ROUTE_CACHE_IPV6,
     ];
 }
 

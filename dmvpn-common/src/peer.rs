@@ -60,8 +60,11 @@ pub struct Peer {
     pub discriminator: u32,
     /// Where it is: the NBMA address packets are sent to.
     pub nbma: Address,
+    /// [`Control::generation`](crate::Control::generation) when the peer was added: what a cached route counted before
+    /// belongs to another peer, which had the index then.
+    pub since: u32,
     /// Zero.
-    pub reserved_words: [u32; 5],
+    pub reserved_words: [u32; 4],
 }
 
 impl Peer {
@@ -83,7 +86,8 @@ impl Peer {
         network_id: 0,
         discriminator: 0,
         nbma: Address { family: Family::None, bytes: [0; 16] },
-        reserved_words: [0; 5],
+        since: 0,
+        reserved_words: [0; 4],
     };
 }
 

@@ -6,6 +6,10 @@
 //!
 //! Each CPU has slots of its own, one range after the other in one array: no lock, no atomic operation, and no second
 //! look-up by CPU.
+//!
+//! What goes through XDP is counted in the slot, which is at hand, and not in `PEER_COUNTERS`, where each packet would
+//! wait for two more values of a large map. The slot's counts are added there when it is filled anew; until then a
+//! reader adds them itself.
 
 /// What becomes of a packet.
 #[repr(u16)]
@@ -14,11 +18,11 @@ pub enum CachedVerdict {
     /// The slot was never used.
     #[default]
     None = 0,
-    /// To the peer with the index [`CachedWay::peer`].
+    /// To the peer with the index [`CachedWay::to`].
     Peer = 1,
-    /// To a neighbour on an ordinary interface: [`CachedWay::ifindex`] and [`CachedWay::link_layer`].
+    /// To a neighbour on an ordinary interface: [`CachedWay::to`] and [`CachedWay::link_layer`].
     Interface = 2,
-    /// To the kernel, as a frame for the tunnel interface whose far end is [`CachedWay::ifindex`].
+    /// To the kernel, as a frame for the tunnel interface whose far end is [`CachedWay::to`].
     Deliver = 3,
 }
 
@@ -32,7 +36,8 @@ pub struct CachedWay {
     /// First second ([`Control::seconds`](crate::Control::seconds)) in which it is not used any more: the long way has
     /// to be gone again, because a redirect is due.
     pub expires: u32,
-    /// Packets that used it, [`CACHE_HITS`] at most: without an agent nobody raises the generation.
+    /// Packets that used it, [`CACHE_HITS`] at most: without an agent nobody raises the generation. In XDP this also is
+    /// the number of packets that are not in `PEER_COUNTERS` yet.
     pub hits: u16,
     /// What becomes of the packet.
     pub verdict: CachedVerdict,
@@ -40,20 +45,30 @@ pub struct CachedWay {
     pub mtu: u16,
     /// Largest TCP segment in bytes for connections on this way; 0: as they please.
     pub mss: u16,
-    /// The peer it goes to.
-    pub peer: u32,
+    /// The peer it goes to, or else the interface it leaves by.
+    pub to: u32,
     /// The peer it came from; 0 for a stranger or a LAN.
     pub source_peer: u32,
-    /// Interface it leaves by, where that is not the peer's.
-    pub ifindex: u32,
+    /// Bytes of the inner packets that used it in XDP; they are not in `PEER_COUNTERS` yet. Always zero at TC.
+    pub bytes: u32,
     /// Destination and source of the frame, where it does not go to a peer.
     pub link_layer: [u8; 12],
+}
+
+impl CachedWay {
+    /// Whether the counts in a slot are those of the peer that has the index now: not, when the index was another's.
+    /// `generation` is the present one, `since` is [`Peer::since`](crate::Peer::since).
+    #[inline(always)]
+    pub const fn is_younger(&self, since: u32, generation: u32) -> bool {
+        generation.wrapping_sub(self.generation) <= generation.wrapping_sub(since)
+    }
 }
 
 /// Value of `ROUTE_CACHE`: an IPv4 packet that came in IPv4, or from a LAN. One cache line.
 ///
 /// From a LAN, [`outer_source`](Self::outer_source) is the interface's index, the next six bytes are the frame's
-/// destination, and the rest of [`gre`](Self::gre) is `0xffff`, which is no GRE protocol of ours.
+/// destination, and the rest of [`gre`](Self::gre) is `0xffff`, which is no GRE protocol of ours. At TC the first bit of
+/// [`gre`](Self::gre) is set, so that the two paths, which count in other places, have slots of their own.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CachedRoute {
@@ -107,4 +122,19 @@ mod pod {
     unsafe impl aya::Pod for super::CachedRoute {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::CachedRoute6 {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_belong_to_the_peer_that_had_the_index_then() {
+        let filled_at = |generation| CachedWay { generation, ..CachedWay::default() };
+        assert!(filled_at(7).is_younger(7, 9));
+        assert!(filled_at(8).is_younger(7, 9));
+        assert!(!filled_at(6).is_younger(7, 9));
+        assert!(filled_at(1).is_younger(u32::MAX, 2), "generations begin anew");
+        assert!(!filled_at(u32::MAX - 1).is_younger(u32::MAX, 2));
+    }
 }

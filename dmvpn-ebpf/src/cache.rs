@@ -7,9 +7,14 @@
 use core::mem::offset_of;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use dmvpn_common::{CACHE_HITS, CachedRoute, CachedRoute6, CachedWay, Control, ControlFlags};
+use dmvpn_common::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, CachedWay, Control, ControlFlags};
 
-use crate::{maps, settings::ROUTE_CACHE_BITS};
+use crate::{
+    count::{self, Path},
+    maps,
+    receive::{UnderlayPacket, Verdict},
+    settings::ROUTE_CACHE_BITS,
+};
 
 /// The key of a slot for IPv4 in IPv4: the fields in front of the answer, as they lie in memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,10 +58,10 @@ pub fn control() -> Option<&'static Control> {
 impl Key4 {
     /// A key from words of the packet. `inner` are source and destination.
     #[inline(always)]
-    pub fn new(control: &Control, outer: u64, gre: u64, inner: u64) -> Self {
+    pub fn new(path: Path, control: &Control, outer: u64, gre: u64, inner: u64) -> Self {
         // The source comes first in memory.
         let mask = pair(control.source_mask, u32::MAX);
-        Self { outer, gre, inner: inner & mask }
+        Self { outer, gre: gre ^ path.mark(), inner: inner & mask }
     }
 
     /// Where the key is, if it is anywhere.
@@ -67,19 +72,19 @@ impl Key4 {
         place(mixed.wrapping_mul(MULTIPLIER), ROUTE_CACHE_BITS.load())
     }
 
-    /// The answer for this key, if there is one that still holds; one more packet uses it.
+    /// The answer for this key, if there is one that still holds. Whoever goes that way calls [`gone`].
     #[inline(always)]
-    pub fn find(self, control: &Control) -> Option<&'static CachedWay> {
+    pub fn find(self, control: &Control) -> Option<&'static mut CachedWay> {
         let place = self.place();
         let first = maps::ROUTE_CACHE.get_ptr_mut(place)?;
         if self.is_at(first) {
             // SAFETY: inside the slot.
-            return use_way(unsafe { &raw mut (*first).way }, control);
+            return valid(unsafe { &raw mut (*first).way }, control);
         }
         let second = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1)?;
         if self.is_at(second) {
             // SAFETY: inside the slot.
-            return use_way(unsafe { &raw mut (*second).way }, control);
+            return valid(unsafe { &raw mut (*second).way }, control);
         }
         None
     }
@@ -100,7 +105,10 @@ impl Key4 {
         // SAFETY: as in `is_at`; both slots are this CPU's, and no other program runs on it now.
         unsafe {
             if !self.is_at(first) && (*first).way.generation == way.generation {
+                settle(&(*second).way, way.generation);
                 second.write(first.read());
+            } else {
+                settle(&(*first).way, way.generation);
             }
             first.cast::<Key4>().write(self);
             (&raw mut (*first).way).write(*way);
@@ -123,9 +131,9 @@ impl Key6 {
         place(mixed, ROUTE_CACHE_BITS.load().wrapping_sub(2))
     }
 
-    /// The answer for this key, if there is one that still holds; one more packet uses it.
+    /// The answer for this key, if there is one that still holds. Whoever goes that way calls [`gone`].
     #[inline(always)]
-    pub fn find(&self, control: &Control) -> Option<&'static CachedWay> {
+    pub fn find(&self, control: &Control) -> Option<&'static mut CachedWay> {
         let slot = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place())?;
         // SAFETY: a slot is a value of the map, aligned to eight bytes, and begins with the words of a key.
         let (outer, inner, gre) = unsafe {
@@ -145,7 +153,7 @@ impl Key6 {
             return None;
         }
         // SAFETY: inside the slot.
-        use_way(unsafe { &raw mut (*slot).way }, control)
+        valid(unsafe { &raw mut (*slot).way }, control)
     }
 
     /// Remembers the answer for this key.
@@ -154,6 +162,7 @@ impl Key6 {
         let Some(slot) = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place()) else { return };
         // SAFETY: as in `find`; the slot is this CPU's, and no other program runs on it now.
         unsafe {
+            settle(&(*slot).way, way.generation);
             slot.cast::<[u32; 8]>().write(self.outer);
             slot.cast::<[u32; 8]>().add(1).write(self.inner);
             slot.cast::<u64>().add(8).write(self.gre);
@@ -168,16 +177,54 @@ pub const fn is_on(control: &Control) -> bool {
     control.flags & ControlFlags::NO_CACHE == 0
 }
 
-/// Counts a packet that goes this way; `None` when the answer does not hold any more.
+/// The answer in a slot; `None` when it does not hold any more.
 #[inline(always)]
-fn use_way(way: *mut CachedWay, control: &Control) -> Option<&'static CachedWay> {
-    // SAFETY: in a slot of this CPU, which the kernel keeps while the program runs.
+fn valid(way: *mut CachedWay, control: &Control) -> Option<&'static mut CachedWay> {
+    // SAFETY: in a slot of this CPU, which the kernel keeps while the program runs and no other program uses meanwhile.
     let way = unsafe { &mut *way };
     if way.generation != control.generation || control.seconds >= way.expires || way.hits >= CACHE_HITS {
         return None;
     }
-    way.hits += 1;
     Some(way)
+}
+
+/// Counts a packet of `length` bytes that came and went a remembered way, with the verdict `verdict`.
+#[inline(always)]
+pub fn gone<P: UnderlayPacket>(packet: &P, way: &mut CachedWay, length: u32, verdict: Verdict) {
+    if let Verdict::Drop(_) = verdict {
+        count::received(P::PATH, way.source_peer, packet.segments(), length);
+        return;
+    }
+    way.hits += 1;
+    match P::PATH {
+        Path::Xdp => way.bytes += length,
+        Path::Tc => {
+            count::received(P::PATH, way.source_peer, packet.segments(), length);
+            count::forwarded(P::PATH, way, packet.segments(), length);
+        }
+    }
+}
+
+/// Adds what a slot has counted to the peers' counters, before it is filled anew.
+#[inline(always)]
+fn settle(way: &CachedWay, generation: u32) {
+    // At TC nothing is counted in slots.
+    if way.bytes == 0 {
+        return;
+    }
+    let packets = u32::from(way.hits);
+    if is_the_same(way, way.source_peer, generation) {
+        count::received(Path::Xdp, way.source_peer, packets, way.bytes);
+    }
+    if way.verdict == CachedVerdict::Peer && is_the_same(way, way.to, generation) {
+        count::forwarded(Path::Xdp, way, packets, way.bytes);
+    }
+}
+
+/// Whether `peer` is the index of the peer that had it when the slot was filled; 0 is nobody's.
+#[inline(always)]
+fn is_the_same(way: &CachedWay, peer: u32, generation: u32) -> bool {
+    peer != 0 && maps::PEERS.get(peer).is_some_and(|peer| way.is_younger(peer.since, generation))
 }
 
 /// The place of a hash among the `1 << bits` slots of this CPU.

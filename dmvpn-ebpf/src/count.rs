@@ -1,7 +1,7 @@
 //! Per-CPU counters: no other CPU writes them, so plain additions do.
 #![expect(unsafe_code, reason = "per-CPU values are reached by pointer")]
 
-use dmvpn_common::{DropReason, Traffic};
+use dmvpn_common::{CachedVerdict, CachedWay, DropReason, Traffic};
 
 use crate::maps::{COUNTERS, PEER_COUNTERS};
 
@@ -26,7 +26,18 @@ pub enum Path {
     Tc,
 }
 
-/// Counts an inner packet of `bytes` bytes from a peer.
+impl Path {
+    /// What the words of GRE in a cached route's key are combined with: each path has slots of its own.
+    #[inline(always)]
+    pub const fn mark(self) -> u64 {
+        match self {
+            Self::Xdp => 0,
+            Self::Tc => u64::from_ne_bytes([0x80, 0, 0, 0, 0, 0, 0, 0]),
+        }
+    }
+}
+
+/// Counts inner packets (several in an offloaded one) of `bytes` bytes in all from a peer.
 #[inline(always)]
 pub fn received(path: Path, peer: u32, packets: u32, bytes: u32) {
     if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
@@ -43,33 +54,30 @@ pub fn received(path: Path, peer: u32, packets: u32, bytes: u32) {
     }
 }
 
-/// Counts inner packets (several in an offloaded one) of `bytes` bytes in all to a peer.
+/// Counts inner packets of `bytes` bytes in all that the kernel sends to a peer by its tunnel interface.
 #[inline(always)]
-pub fn sent(path: Path, peer: u32, packets: u32, bytes: u32) {
+pub fn sent(peer: u32, packets: u32, bytes: u32) {
     if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
         // SAFETY: as above.
-        let counters = unsafe { &mut *counters };
-        add(
-            match path {
-                Path::Xdp => &mut counters.sent_xdp,
-                Path::Tc => &mut counters.sent_tc,
-            },
-            packets,
-            bytes,
-        );
+        add(unsafe { &mut (*counters).sent_tc }, packets, bytes);
     }
 }
 
-/// Counts inner packets of `bytes` bytes in all that go from one peer to another without passing the kernel.
+/// Counts inner packets of `bytes` bytes in all that went `way` without passing the kernel.
 #[inline(always)]
-pub fn transit(path: Path, to: u32, packets: u32, bytes: u32) {
-    if let Some(counters) = PEER_COUNTERS.get_ptr_mut(to) {
+pub fn forwarded(path: Path, way: &CachedWay, packets: u32, bytes: u32) {
+    if way.verdict != CachedVerdict::Peer {
+        return;
+    }
+    if let Some(counters) = PEER_COUNTERS.get_ptr_mut(way.to) {
         // SAFETY: as above.
         let counters = unsafe { &mut *counters };
         add(
-            match path {
-                Path::Xdp => &mut counters.transit_xdp,
-                Path::Tc => &mut counters.transit_tc,
+            match (path, way.source_peer) {
+                (Path::Xdp, 0) => &mut counters.sent_xdp,
+                (Path::Tc, 0) => &mut counters.sent_tc,
+                (Path::Xdp, _) => &mut counters.transit_xdp,
+                (Path::Tc, _) => &mut counters.transit_tc,
             },
             packets,
             bytes,

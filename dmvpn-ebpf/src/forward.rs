@@ -3,7 +3,7 @@
 use dmvpn_common::{CachedVerdict, CachedWay, DropReason, PeerState, UnderlayState};
 
 use crate::{
-    count, ethernet,
+    ethernet,
     inner::Inner,
     maps, outer,
     receive::{UnderlayPacket, Verdict},
@@ -19,7 +19,8 @@ pub struct Load<'a, H> {
     pub tos: u8,
 }
 
-/// Sends the packet on its way. `None`: the way cannot be gone now, and the packet is as it was.
+/// Sends the packet on its way; counting it is left to the caller. `None`: the way cannot be gone now, and the packet is
+/// as it was.
 #[inline(always)]
 pub fn send<P: UnderlayPacket, H: Inner>(
     packet: &mut P,
@@ -29,7 +30,7 @@ pub fn send<P: UnderlayPacket, H: Inner>(
     match way.verdict {
         CachedVerdict::Peer => to_peer(packet, load, way),
         CachedVerdict::Interface => to_interface(packet, load, way),
-        CachedVerdict::Deliver => Some(deliver(packet, load, way.ifindex, way.source_peer)),
+        CachedVerdict::Deliver => Some(deliver(packet, load, way.to, way.source_peer)),
         CachedVerdict::None => None,
     }
 }
@@ -41,7 +42,7 @@ fn to_peer<P: UnderlayPacket, H: Inner>(
     load: &Load<'_, H>,
     way: &CachedWay,
 ) -> Option<Verdict> {
-    let peer = maps::PEERS.get(way.peer)?;
+    let peer = maps::PEERS.get(way.to)?;
     let length = load.header.length();
     if peer.state != PeerState::Up || length > peer.mtu || length > u32::from(way.mtu) {
         return None;
@@ -61,12 +62,6 @@ fn to_peer<P: UnderlayPacket, H: Inner>(
         && packet.write_link(next_hop, outer::ether_type(peer));
     if !done {
         return Some(Verdict::Drop(DropReason::NoHeadroom));
-    }
-    let packets = packet.segments();
-    if way.source_peer == 0 {
-        count::sent(P::PATH, way.peer, packets, length);
-    } else {
-        count::transit(P::PATH, way.peer, packets, length);
     }
     Some(Verdict::Transmit(P::interface_of(next_hop)))
 }
@@ -91,7 +86,7 @@ fn to_interface<P: UnderlayPacket, H: Inner>(
     };
     frame.copy_in::<[u8; 12], 0>(way.link_layer);
     frame.set_half::<12>(H::PROTOCOL);
-    Some(Verdict::Transmit(way.ifindex))
+    Some(Verdict::Transmit(way.to))
 }
 
 /// Hands the packet to the kernel as a frame that comes from `peer` and arrives on the tunnel interface whose far end is

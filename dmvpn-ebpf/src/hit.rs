@@ -6,7 +6,7 @@
 
 use crate::{
     cache::{self, Key4},
-    count, ecn, ethernet,
+    ecn, ethernet,
     forward::{self, Load},
     ipv4::{self, Ipv4},
     link,
@@ -49,7 +49,7 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
     let offset = link + header_length;
     let inner = packet.block::<20>(offset as usize)?;
     let control = cache::control()?;
-    let way = Key4::new(control, addresses, gre, inner.copy_out::<u64, 12>()).find(control)?;
+    let way = Key4::new(P::PATH, control, addresses, gre, inner.copy_out::<u64, 12>()).find(control)?;
 
     let header = Ipv4::read(&inner, outer_length.wrapping_sub(header_length))?;
     // The destination is that of a packet that was forwarded; the source is another one perhaps.
@@ -66,8 +66,7 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
     } else {
         ecn::decapsulate(header.tos, outer_tos)?
     };
-    let (source, length) = (way.source_peer, u32::from(header.length));
     let verdict = forward::send(packet, &Load { offset, header: &header, tos }, way)?;
-    count::received(P::PATH, source, packet.segments(), length);
+    cache::gone(packet, way, header.length.into(), verdict);
     Some(verdict)
 }

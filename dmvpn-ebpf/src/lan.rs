@@ -6,7 +6,7 @@ use dmvpn_common::{CachedVerdict, CachedWay, Control, FastPath, InterfaceRole, P
 use crate::{
     address,
     cache::{self, Key4},
-    ethernet,
+    count, ethernet,
     forward::{self, Load},
     inner::{Inner, Reading},
     ipv4::Ipv4,
@@ -50,16 +50,16 @@ fn forward_inner<P: UnderlayPacket, H: Inner>(packet: &mut P) -> Option<Verdict>
         let [destination, ..] = address::words(&header.destination());
         let gre = u64::from(FROM_LAN | u32::from(back));
         let outer = cache::pair(packet.interface(), front);
-        let key = Key4::new(control, outer, gre, cache::pair(source, destination));
+        let key = Key4::new(P::PATH, control, outer, gre, cache::pair(source, destination));
         if let Some(way) = key.find(control) {
-            return forward::send(packet, &load, way);
+            return send_again(packet, &load, way);
         }
         let scratch = scratch::scratch()?;
         find(packet, control, &header, scratch)?;
         if cache::is_on(control) {
             key.remember(&scratch.way);
         }
-        return forward::send(packet, &load, &scratch.way);
+        return send(packet, &load, &scratch.way);
     }
     let scratch = scratch::scratch()?;
     scratch.key.outer = [packet.interface(), front, back.into(), 0, 0, 0, 0, 0];
@@ -72,13 +72,35 @@ fn forward_inner<P: UnderlayPacket, H: Inner>(packet: &mut P) -> Option<Verdict>
         at += 1;
     }
     if let Some(way) = scratch.key.find(control) {
-        return forward::send(packet, &load, way);
+        return send_again(packet, &load, way);
     }
     find(packet, control, &header, scratch)?;
     if cache::is_on(control) {
         scratch.key.remember(&scratch.way);
     }
-    forward::send(packet, &load, &scratch.way)
+    send(packet, &load, &scratch.way)
+}
+
+/// Sends a packet a remembered way.
+#[inline(always)]
+fn send_again<P: UnderlayPacket, H: Inner>(
+    packet: &mut P,
+    load: &Load<'_, H>,
+    way: &mut CachedWay,
+) -> Option<Verdict> {
+    let verdict = forward::send(packet, load, way)?;
+    cache::gone(packet, way, load.header.length(), verdict);
+    Some(verdict)
+}
+
+/// Sends a packet a way that was just found.
+#[inline(always)]
+fn send<P: UnderlayPacket, H: Inner>(packet: &mut P, load: &Load<'_, H>, way: &CachedWay) -> Option<Verdict> {
+    let verdict = forward::send(packet, load, way)?;
+    if let Verdict::Transmit(_) = verdict {
+        count::forwarded(P::PATH, way, packet.segments(), load.header.length());
+    }
+    Some(verdict)
 }
 
 /// Finds the peer that the routing table leads to, and writes the way to [`Scratch::way`]. `None`: it leads elsewhere, or
@@ -120,9 +142,9 @@ fn find<P: UnderlayPacket, H: Inner>(
         verdict: CachedVerdict::Peer,
         mtu: query.length,
         mss: 0,
-        peer: index,
+        to: index,
         source_peer: 0,
-        ifindex: 0,
+        bytes: 0,
         link_layer: [0; 12],
     };
     Some(())

@@ -13,6 +13,9 @@ use dmvpn_common::{
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
 const PEERS_DEFAULT: usize = 16384;
 
+/// The agent reads all slots of a cache to know what they have counted: as memory, not one system call for each.
+const MMAPABLE: usize = aya_ebpf::bindings::BPF_F_MMAPABLE as usize;
+
 /// Local NBMA address and GRE key to tunnel.
 #[btf_map]
 pub static TUNNELS: HashMap<TunnelKey, Tunnel, 1024> = HashMap::new();
@@ -69,10 +72,11 @@ pub static MULTICAST: Array<MulticastReceiver, PEERS_DEFAULT> = Array::new();
 #[btf_map]
 pub static POLICERS: Array<Policer, 1024> = Array::new();
 
-/// What became of IPv4 packets in IPv4. The loader makes it [`crate::settings::ROUTE_CACHE_SLOTS`] for each CPU.
+/// What became of IPv4 packets in IPv4. The loader makes it
+/// [`crate::settings::ROUTE_CACHE_BITS`] for each CPU.
 #[btf_map]
-pub static ROUTE_CACHE: Array<CachedRoute, 2> = Array::new();
+pub static ROUTE_CACHE: Array<CachedRoute, 2, MMAPABLE> = Array::new();
 
 /// What became of packets with IPv6 inside or outside, likewise.
 #[btf_map]
-pub static ROUTE_CACHE_IPV6: Array<CachedRoute6, 2> = Array::new();
+pub static ROUTE_CACHE_IPV6: Array<CachedRoute6, 2, MMAPABLE> = Array::new();

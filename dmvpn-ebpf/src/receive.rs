@@ -288,13 +288,12 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
         && H::checksum_is_right(packet, offset)
         && let Some(tos) = ecn::decapsulate(header.tos(), scratch.outer.tos)
     {
-        write_key6(control, scratch, &header);
-        if let Some(way) = scratch.key.find(control) {
-            let source = way.source_peer;
-            if let Some(verdict) = forward::send(packet, &Load { offset, header: &header, tos }, way) {
-                count::received(P::PATH, source, packet.segments(), header.length());
-                return verdict;
-            }
+        write_key6::<P, H>(control, scratch, &header);
+        if let Some(way) = scratch.key.find(control)
+            && let Some(verdict) = forward::send(packet, &Load { offset, header: &header, tos }, way)
+        {
+            cache::gone(packet, way, header.length(), verdict);
+            return verdict;
         }
     }
 
@@ -324,13 +323,17 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
     };
     if lasting && cache::is_on(control) {
         if looked_for {
-            key4(control, &scratch.outer, &header).remember(&scratch.way);
+            key4::<P, H>(control, &scratch.outer, &header).remember(&scratch.way);
         } else {
-            write_key6(control, scratch, &header);
+            write_key6::<P, H>(control, scratch, &header);
             scratch.key.remember(&scratch.way);
         }
     }
     match forward::send(packet, &load, &scratch.way) {
+        Some(verdict @ Verdict::Transmit(_)) => {
+            count::forwarded(P::PATH, &scratch.way, packet.segments(), header.length());
+            verdict
+        }
         Some(verdict) => verdict,
         None => forward::deliver(packet, &load, tunnel.far_ifindex, peer),
     }
@@ -338,18 +341,18 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
 
 /// The key of a packet's route, for IPv4 in IPv4.
 #[inline(always)]
-fn key4<H: Inner>(control: &Control, outer: &Outer, header: &H) -> Key4 {
+fn key4<P: UnderlayPacket, H: Inner>(control: &Control, outer: &Outer, header: &H) -> Key4 {
     let [outer_source, ..] = address::words(&outer.source);
     let [local, ..] = address::words(&outer.local);
     let [source, ..] = address::words(&header.source());
     let [destination, ..] = address::words(&header.destination());
     let inner = cache::pair(source, destination);
-    Key4::new(control, cache::pair(outer_source, local), outer.words, inner)
+    Key4::new(P::PATH, control, cache::pair(outer_source, local), outer.words, inner)
 }
 
 /// Writes the key of a packet's route, for anything else.
 #[inline(always)]
-fn write_key6<H: Inner>(control: &Control, scratch: &mut Scratch, header: &H) {
+fn write_key6<P: UnderlayPacket, H: Inner>(control: &Control, scratch: &mut Scratch, header: &H) {
     let (outer_source, local) = (address::words(&scratch.outer.source), address::words(&scratch.outer.local));
     let (source, destination) = (address::words(&header.source()), address::words(&header.destination()));
     let mut at = 0;
@@ -360,5 +363,5 @@ fn write_key6<H: Inner>(control: &Control, scratch: &mut Scratch, header: &H) {
         scratch.key.inner[at + 4] = destination[at];
         at += 1;
     }
-    scratch.key.gre = scratch.outer.words;
+    scratch.key.gre = scratch.outer.words ^ P::PATH.mark();
 }

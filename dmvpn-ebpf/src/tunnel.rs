@@ -4,8 +4,7 @@
 use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
-    count::{self, Path},
-    ethernet, event, ipv4, ipv6, link, maps,
+    count, ethernet, event, ipv4, ipv6, link, maps,
     neighbour::{self, Question},
     outer,
     packet::Packet,
@@ -107,7 +106,7 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     {
         return Err(DropReason::NoHeadroom);
     }
-    count::sent(Path::Tc, index, segments, length);
+    count::sent(index, segments, length);
     if next_hop.state != UnderlayState::Valid {
         return Ok(packet.resolve(next_hop));
     }

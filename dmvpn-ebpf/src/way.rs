@@ -49,9 +49,9 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         verdict: CachedVerdict::Deliver,
         mtu: 0,
         mss: 0,
-        peer: 0,
+        to: tunnel.far_ifindex,
         source_peer: origin.peer,
-        ifindex: tunnel.far_ifindex,
+        bytes: 0,
         link_layer: [0; 12],
     };
     if !header.is_forwardable() {
@@ -89,7 +89,7 @@ pub fn find<P: UnderlayPacket, H: Inner>(
             return Err(DropReason::InnerMalformed);
         }
         way.verdict = CachedVerdict::Peer;
-        way.peer = index;
+        way.to = index;
         if wants_redirect(origin, peer, index) {
             scratch.redirect = RedirectKey { peer: origin.peer, destination: header.destination() };
             let raised = redirect::is_due(&scratch.redirect);
@@ -110,7 +110,7 @@ pub fn find<P: UnderlayPacket, H: Inner>(
             return Err(DropReason::InnerMalformed);
         }
         way.verdict = CachedVerdict::Interface;
-        way.ifindex = query.ifindex;
+        way.to = query.ifindex;
         way.link_layer = query.frame_addresses();
     }
     Ok(true)

@@ -1,6 +1,6 @@
 //! What the engine may ask the kernel in the middle of its work.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use tracing::warn;
 
@@ -10,6 +10,9 @@ use crate::{
     netlink::lookup::{Lookup, Routing},
     nhrp::engine::{Environment, Route, TunnelId},
 };
+
+/// The engine wants to know whether a peer was sent anything in the last seconds or minutes.
+const COUNTS_AGE: Duration = Duration::from_secs(1);
 
 /// The kernel's routing table and the data path's counters.
 pub(super) struct Kernel<'a> {
@@ -38,7 +41,7 @@ impl Environment for Kernel<'_> {
 
     fn packets_sent(&self, tunnel: TunnelId, nbma: IpAddr) -> u64 {
         let counters = self.peers.index_of(tunnel.0, nbma).and_then(|index| match index {
-            Some(index) => self.peers.counters(index).map(|counters| counters.sent().packets),
+            Some(index) => self.peers.counters(index, COUNTS_AGE).map(|counters| counters.sent().packets),
             None => Ok(0),
         });
         counters.unwrap_or_else(|error| {

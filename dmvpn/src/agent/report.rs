@@ -1,6 +1,6 @@
 //! Answers `dmvpn show`: the engine's views and the data path's counters as rows.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{Agent, Tunnel, actions::ActionError, environment::Kernel, tunnels::UnderlayHook};
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
         wire::PacketKind,
     },
 };
+
+/// One look at what the data path has counted is enough for all rows of an answer.
+const COUNTS_AGE: Duration = Duration::from_millis(10);
 
 impl Agent {
     /// Answers one request.
@@ -80,7 +83,7 @@ impl Agent {
         let table = &self.data_path.peers;
         let Some(index) = table.index_of(tunnel.id.0, view.nbma)? else { return Ok(None) };
         let Some(peer) = table.get(index)? else { return Ok(None) };
-        let counters = table.counters(index)?;
+        let counters = table.counters(index, COUNTS_AGE)?;
         let underlay = table.underlays.next_hop(peer.underlay).map(|hop| UnderlayRow {
             interface: self.tunnels.underlay_name(hop.ifindex),
             gateway: (hop.gateway != view.nbma).then_some(hop.gateway),

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Map, MapError, RingBuf},
+    maps::{Map, MapData, MapError, RingBuf},
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use dmvpn_common::{map_names, program_names};
@@ -12,6 +12,7 @@ use dmvpn_common::{map_names, program_names};
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
     MulticastTable, PeerTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp,
+    cached_counts::CachedCounts,
     capabilities,
     map_layout::{self, SizedMap},
     peers::PeerMaps,
@@ -86,7 +87,7 @@ impl DataPath {
     pub fn open(options: &Options) -> Result<Self, DataPathError> {
         capabilities::check()?;
         let pins = PinDirectory::open(&options.pin_directory)?;
-        let sized = sized_maps(options);
+        let sized = sized_maps(options)?;
         map_layout::check_pinned(&pins, OBJECT, &sized)?;
         let mut ebpf = load(options, &pins, &sized)?;
         let control = ControlTable::open(take_map(&mut ebpf, map_names::CONTROL)?)?;
@@ -105,6 +106,10 @@ impl DataPath {
                 by_nbma: take_map(&mut ebpf, map_names::PEER_BY_NBMA)?,
                 counters: take_map(&mut ebpf, map_names::PEER_COUNTERS)?,
                 underlay: take_map(&mut ebpf, map_names::UNDERLAY)?,
+                cached: CachedCounts::open(
+                    &take_array(&mut ebpf, map_names::ROUTE_CACHE)?,
+                    &take_array(&mut ebpf, map_names::ROUTE_CACHE_IPV6)?,
+                )?,
                 control: control.clone(),
             })?,
             drops: DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?,
@@ -195,8 +200,16 @@ impl DataPath {
     }
 }
 
-/// The maps whose size the configuration decides. Index 0 of an array means "none", so it has one entry more.
-fn sized_maps(options: &Options) -> [SizedMap; 5] {
+/// The maps whose size the configuration or the machine decides. Index 0 of an array means "none", so it has one entry
+/// more.
+fn sized_maps(options: &Options) -> Result<[SizedMap; 7], DataPathError> {
+    let cpus = aya::util::nr_cpus().map_err(|(path, source)| DataPathError::File {
+        operation: "read the number of CPUs from",
+        path: path.into(),
+        source,
+    })?;
+    let slots = (1_u32 << options.route_cache_bits()).saturating_mul(u32::try_from(cpus).unwrap_or(u32::MAX));
+    let cache = |name, entries| SizedMap { name, entries, setting: "route-cache", unused: 0 };
     let peers = |name, unused| SizedMap {
         name,
         entries: options.max_peers.saturating_add(unused),
@@ -209,13 +222,15 @@ fn sized_maps(options: &Options) -> [SizedMap; 5] {
         setting: "max-underlay",
         unused: 1,
     };
-    [
+    Ok([
         peers(map_names::PEER_BY_NBMA, 0),
         peers(map_names::PEERS, 1),
         peers(map_names::PEER_COUNTERS, 1),
         peers(map_names::MULTICAST, 1),
         underlay,
-    ]
+        cache(map_names::ROUTE_CACHE, slots),
+        cache(map_names::ROUTE_CACHE_IPV6, slots / 4),
+    ])
 }
 
 fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Ebpf, DataPathError> {
@@ -223,13 +238,6 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     // 584 years fit.
     let redirect_interval = u64::try_from(options.redirect_interval.as_nanos()).unwrap_or(u64::MAX);
     let cache_bits = options.route_cache_bits();
-    let cache_slots = 1_u32 << cache_bits;
-    let cpus = u32::try_from(aya::util::nr_cpus().map_err(|(path, source)| DataPathError::File {
-        operation: "read the number of CPUs from",
-        path: path.into(),
-        source,
-    })?)
-    .unwrap_or(u32::MAX);
     let mut loader = EbpfLoader::new();
     loader
         .override_global(aya_log::LEVEL, &log, true)
@@ -243,8 +251,6 @@ fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Eb
     for map in sized {
         loader.map_max_entries(map.name, map.entries);
     }
-    loader.map_max_entries(map_names::ROUTE_CACHE, cache_slots.saturating_mul(cpus));
-    loader.map_max_entries(map_names::ROUTE_CACHE_IPV6, (cache_slots / 4).saturating_mul(cpus));
     let mut ebpf = loader.load(OBJECT).map_err(|error| DataPathError::Load(Box::new(error)))?;
     let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
     let xdp = program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?;
@@ -293,4 +299,12 @@ fn take_map<M: TryFrom<Map, Error = MapError>>(
     let map = ebpf.take_map(name);
     let map = map.ok_or_else(|| DataPathError::ObjectIncomplete { what: format!("map {name}") })?;
     M::try_from(map).map_err(DataPathError::map(name, "open"))
+}
+
+/// An array map of the object, without a type for its values.
+fn take_array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataPathError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(map)) => Ok(map),
+        _ => Err(DataPathError::ObjectIncomplete { what: format!("array map {name}") }),
+    }
 }

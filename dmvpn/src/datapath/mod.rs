@@ -11,6 +11,7 @@
 mod attach;
 mod attach_tc;
 mod attach_xdp;
+mod cached_counts;
 mod capabilities;
 mod control;
 mod drops;

@@ -7,6 +7,8 @@
 use std::{
     collections::{HashMap as StdHashMap, HashSet},
     net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -14,7 +16,7 @@ use dmvpn_common::{Address, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, U
 
 use super::{
     ControlTable, DataPathError, NextHop, OuterHeader, OuterParameters, TunnelParameters, UnderlayTable,
-    index_pool::IndexPool,
+    cached_counts::CachedCounts, index_pool::IndexPool,
 };
 
 /// The maps of the table.
@@ -23,6 +25,7 @@ pub(super) struct PeerMaps {
     pub by_nbma: HashMap<MapData, NbmaKey, PeerIndex>,
     pub counters: PerCpuArray<MapData, PeerCounters>,
     pub underlay: Array<MapData, Underlay>,
+    pub cached: CachedCounts,
     pub control: ControlTable,
 }
 
@@ -33,14 +36,20 @@ pub struct PeerTable {
     peers: Array<MapData, Peer>,
     by_nbma: HashMap<MapData, NbmaKey, PeerIndex>,
     counters: PerCpuArray<MapData, PeerCounters>,
+    cached: CachedCounts,
+    /// What was found in `cached`, and when.
+    recent: Mutex<Recent>,
     pool: IndexPool,
     control: ControlTable,
 }
 
+/// Counts that were in the route caches a moment ago, by peer.
+type Recent = Option<(Instant, StdHashMap<u32, PeerCounters>)>;
+
 impl PeerTable {
     /// Takes over the peers an earlier run left in the maps. What a run that was killed left half done is undone.
     pub(super) fn open(maps: PeerMaps) -> Result<Self, DataPathError> {
-        let PeerMaps { mut peers, mut by_nbma, counters, underlay, control } = maps;
+        let PeerMaps { mut peers, mut by_nbma, counters, underlay, cached, control } = maps;
         let mut owners = StdHashMap::new();
         let keys = by_nbma
             .iter()
@@ -71,7 +80,8 @@ impl PeerTable {
         }
         let underlays = UnderlayTable::open(underlay, kept.values().map(|peer| peer.underlay))?;
         let pool = IndexPool::new(peers.len().saturating_sub(1), |index| kept.contains_key(&index));
-        let mut table = Self { underlays, peers, by_nbma, counters, pool, control };
+        let recent = Mutex::default();
+        let mut table = Self { underlays, peers, by_nbma, counters, cached, recent, pool, control };
         for (index, peer) in kept {
             if peer.underlay != 0 && table.underlays.next_hop(peer.underlay).is_none() {
                 table.write(index, &Peer { underlay: 0, ..peer })?;
@@ -113,6 +123,8 @@ impl PeerTable {
             tunnel_ifindex: tunnel.ifindex,
             network_id: tunnel.network_id,
             nbma: nbma.into(),
+            // Removing the one that had the index before raised the generation.
+            since: self.control.value().generation,
             ..Peer::FREE
         };
         if let Some(index) = self.index_of(tunnel.id, nbma)? {
@@ -120,6 +132,7 @@ impl PeerTable {
             peer.underlay = old.underlay;
             peer.mtu = old.mtu;
             peer.policer = old.policer;
+            peer.since = old.since;
             self.write(index, &peer)?;
             self.control.forget_routes()?;
             return Ok(index);
@@ -213,11 +226,22 @@ impl PeerTable {
         Ok(peers)
     }
 
-    /// Counters of a peer since it was added, all CPUs together.
-    pub fn counters(&self, index: u32) -> Result<PeerCounters, DataPathError> {
+    /// Counters of a peer since it was added, all CPUs together. What was counted in route caches is looked for anew
+    /// when that was `age` or longer ago: it takes some milliseconds, for all peers at once.
+    pub fn counters(&self, index: u32, age: Duration) -> Result<PeerCounters, DataPathError> {
         let values =
             self.counters.get(&index, 0).map_err(DataPathError::map(map_names::PEER_COUNTERS, "read"))?;
-        Ok(values.iter().fold(PeerCounters::default(), |sum, cpu| sum.plus(cpu)))
+        let settled = values.iter().fold(PeerCounters::default(), |sum, cpu| sum.plus(cpu));
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let cached = match recent.take() {
+            Some((read, counts)) if read.elapsed() < age => recent.insert((read, counts)),
+            _ => {
+                let since = |index| Ok(self.get(index)?.map(|peer| peer.since));
+                let counts = self.cached.read(self.control.value().generation, since)?;
+                recent.insert((Instant::now(), counts))
+            }
+        };
+        Ok(cached.1.get(&index).map_or(settled, |counts| settled.plus(counts)))
     }
 
     /// How many peers fit.

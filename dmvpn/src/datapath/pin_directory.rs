@@ -45,6 +45,12 @@ impl PinDirectory {
         self.layout.join(name)
     }
 
+    /// Unpins one map.
+    pub(super) fn remove_map(&self, name: &str) -> Result<(), DataPathError> {
+        let path = self.map(name);
+        fs::remove_file(&path).map_err(failed("remove", &path))
+    }
+
     /// Where the link of that name is pinned.
     pub(super) fn link(&self, name: &LinkName) -> PathBuf {
         self.layout.join(name.file_name())

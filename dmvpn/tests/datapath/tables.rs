@@ -1,6 +1,6 @@
 //! Peers, underlay next hops, tunnels and counters in real maps, over restarts.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use dmvpn::datapath::{
@@ -8,8 +8,9 @@ use dmvpn::datapath::{
     TunnelParameters,
 };
 use dmvpn_common::{
-    Address, DROP_COUNTERS, DropCounter, DropReason, LocalAddress, NbmaKey, Peer, PeerCounters, PeerIndex,
-    PeerState, Traffic, Underlay, UnderlayState, map_names,
+    Address, CachedRoute, CachedRoute6, CachedVerdict, CachedWay, DROP_COUNTERS, DropCounter, DropReason,
+    LocalAddress, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Traffic, Underlay, UnderlayState,
+    map_names,
 };
 
 use crate::testbed::{Pins, tunnel};
@@ -168,17 +169,67 @@ fn a_new_peer_starts_with_counters_at_zero() {
         ..PeerCounters::default()
     };
     counters.set(index, PerCpuValues::try_from(vec![counted; cpus]).unwrap(), 0).unwrap();
-    let sum = data_path.peers.counters(index).unwrap();
+    let sum = data_path.peers.counters(index, Duration::ZERO).unwrap();
     assert_eq!((sum.received().packets, sum.sent().bytes), (3 * cpus as u64, 100 * cpus as u64));
     assert_eq!(data_path.peers.add(&tunnel(), nbma(1), PeerState::Up).unwrap(), index);
-    assert_eq!(data_path.peers.counters(index).unwrap(), sum, "a known peer keeps its counts");
+    assert_eq!(
+        data_path.peers.counters(index, Duration::ZERO).unwrap(),
+        sum,
+        "a known peer keeps its counts"
+    );
 
     data_path.peers.remove(index).unwrap();
     while add(&mut data_path, 1) != index {
         let other = data_path.peers.index_of(1, nbma(1)).unwrap().unwrap();
         data_path.peers.remove(other).unwrap();
     }
-    assert_eq!(data_path.peers.counters(index).unwrap(), PeerCounters::default());
+    assert_eq!(data_path.peers.counters(index, Duration::ZERO).unwrap(), PeerCounters::default());
+}
+
+#[test]
+fn what_route_caches_have_counted_is_part_of_the_counters() {
+    let pins = Pins::new("cached");
+    let mut data_path = pins.open();
+    let (from, to) = (add(&mut data_path, 1), add(&mut data_path, 2));
+    let generation = data_path.control.value().generation;
+    let way = CachedWay {
+        generation,
+        hits: 7,
+        bytes: 700,
+        verdict: CachedVerdict::Peer,
+        source_peer: from,
+        to,
+        ..CachedWay::default()
+    };
+    let mut ipv4: Array<MapData, CachedRoute> = pinned(&pins, map_names::ROUTE_CACHE);
+    let mut ipv6: Array<MapData, CachedRoute6> = pinned(&pins, map_names::ROUTE_CACHE_IPV6);
+    let last = ipv4.len() - 1;
+    ipv4.set(last, CachedRoute { way, ..CachedRoute::default() }, 0).unwrap();
+    let deliver = CachedWay { verdict: CachedVerdict::Deliver, ..way };
+    ipv4.set(0, CachedRoute { way: deliver, ..CachedRoute::default() }, 0).unwrap();
+    let from_lan = CachedWay { source_peer: 0, ..way };
+    ipv6.set(1, CachedRoute6 { way: from_lan, ..CachedRoute6::default() }, 0).unwrap();
+    let unknown = CachedWay { source_peer: to + 1, to: from + 100, ..way };
+    ipv4.set(1, CachedRoute { way: unknown, ..CachedRoute::default() }, 0).unwrap();
+
+    let traffic = |packets| Traffic { packets, bytes: packets * 100 };
+    let of_from = PeerCounters { received_xdp: traffic(14), ..PeerCounters::default() };
+    let of_to = PeerCounters { transit_xdp: traffic(7), sent_xdp: traffic(7), ..PeerCounters::default() };
+    assert_eq!(data_path.peers.counters(from, Duration::ZERO).unwrap(), of_from);
+    assert_eq!(data_path.peers.counters(to, Duration::ZERO).unwrap(), of_to);
+
+    // The next peer with the index has nothing to do with it.
+    data_path.peers.remove(to).unwrap();
+    while add(&mut data_path, 2) != to {
+        let other = data_path.peers.index_of(1, nbma(2)).unwrap().unwrap();
+        data_path.peers.remove(other).unwrap();
+    }
+    assert_eq!(data_path.peers.counters(to, Duration::ZERO).unwrap(), PeerCounters::default());
+    assert_eq!(
+        data_path.peers.counters(from, Duration::from_hours(1)).unwrap(),
+        of_from,
+        "seen a moment ago"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use dmvpn_common::{
-    CACHE_HITS, Control, ControlFlags, DropReason, Peer, PeerMac, PeerState, Tunnel, TunnelFlags,
+    CACHE_HITS, Control, ControlFlags, DropReason, Peer, PeerMac, PeerState, Traffic, Tunnel, TunnelFlags,
 };
 use nix::{
     sched::{CpuSet, sched_getcpu, sched_setaffinity},
@@ -159,6 +159,71 @@ fn tunnels_and_peers_do_not_share_what_is_remembered() {
         }
         let received = [1, 2, 3].map(|peer| hub.programs.counters(peer).received_xdp.packets);
         assert_eq!(received, [3, 3, 3]);
+    });
+}
+
+/// The counts of `packets` inner packets as long as `inner()`.
+fn traffic(packets: u64) -> Traffic {
+    Traffic { packets, bytes: packets * 100 }
+}
+
+#[test]
+fn what_a_remembered_route_counted_is_added_to_the_peers_before_it_is_forgotten() {
+    on_one_processor(|| {
+        let mut hub = Hub::plain();
+        for _ in 0..10 {
+            hub.programs.receive(&frame_of(&inner()));
+        }
+        assert_eq!(
+            hub.programs.settled_counters(1).received_xdp,
+            traffic(1),
+            "the one that took the long way"
+        );
+        assert_eq!(hub.programs.counters(1).received_xdp, traffic(10));
+        assert_eq!(hub.programs.counters(2).transit_xdp, traffic(10));
+        hub.programs.set_control(Control { generation: 1, ..Control::default() });
+        hub.programs.receive(&frame_of(&inner()));
+        assert_eq!(hub.programs.settled_counters(1).received_xdp, traffic(11));
+        assert_eq!(hub.programs.settled_counters(2).transit_xdp, traffic(11));
+    });
+}
+
+#[test]
+fn a_route_that_makes_room_for_another_one_loses_no_count() {
+    on_one_processor(|| {
+        let hub = Hub::plain();
+        ip("route add 10.9.0.0/16 via 10.0.0.12");
+        add_neighbour("10.0.0.12", 2);
+        // Some slots' routes are driven out after one or two hits, many times as many as there are slots.
+        for number in 0..1500_u16 {
+            let [third, fourth] = number.to_be_bytes();
+            let packet = Ip::between([192, 168, 1, 1], [10, 9, third, fourth], 100);
+            for _ in 0..1 + number % 3 {
+                hub.programs.receive(&frame_of(&packet));
+            }
+        }
+        assert_eq!(hub.programs.counters(1).received_xdp, traffic(3000));
+        assert_eq!(hub.programs.counters(2).transit_xdp, traffic(3000));
+        assert!(hub.programs.settled_counters(2).transit_xdp.packets > 2000, "most of it is settled");
+    });
+}
+
+#[test]
+fn counts_of_a_peer_that_is_gone_are_not_given_to_the_next_one_with_its_index() {
+    on_one_processor(|| {
+        let mut hub = Hub::plain();
+        for _ in 0..10 {
+            hub.programs.receive(&frame_of(&inner()));
+        }
+        hub.programs.set_control(Control { generation: 1, ..Control::default() });
+        hub.programs.set_peer(2, &Peer { since: 1, ..peer(&hub.tunnel, SPOKE_2, None) });
+        hub.programs.receive(&frame_of(&inner()));
+        assert_eq!(
+            hub.programs.settled_counters(2).transit_xdp,
+            traffic(2),
+            "before and after, on the long way"
+        );
+        assert_eq!(hub.programs.settled_counters(1).received_xdp, traffic(11), "a peer that stayed");
     });
 }
 

@@ -9,9 +9,10 @@ use aya::{
 };
 use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
-    Control, DropCounter, DropReason, EVENT_HEAD_SIZE, Event, FastPath, Interface, InterfaceRole, Keyed,
-    LocalAddress, MulticastReceiver, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Tunnel, TunnelKey,
-    Underlay, UnderlayState, map_names, program_names,
+    CachedRoute, CachedRoute6, CachedVerdict, CachedWay, Control, DropCounter, DropReason, EVENT_HEAD_SIZE,
+    Event, FastPath, Interface, InterfaceRole, Keyed, LocalAddress, MulticastReceiver, NbmaKey, Peer,
+    PeerCounters, PeerIndex, PeerState, Traffic, Tunnel, TunnelKey, Underlay, UnderlayState, map_names,
+    program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -242,9 +243,33 @@ impl Programs {
 
     /// What was received from and sent to a peer.
     pub(crate) fn counters(&self, peer: u32) -> PeerCounters {
+        let mut total = self.settled_counters(peer);
+        for way in self.cached_ways().into_iter().filter(|way| way.bytes > 0) {
+            let traffic = Traffic { packets: way.hits.into(), bytes: way.bytes.into() };
+            if way.source_peer == peer {
+                total.received_xdp = total.received_xdp.plus(traffic);
+            }
+            if way.verdict == CachedVerdict::Peer && way.to == peer {
+                let sum = if way.source_peer == 0 { &mut total.sent_xdp } else { &mut total.transit_xdp };
+                *sum = sum.plus(traffic);
+            }
+        }
+        total
+    }
+
+    /// The same without what is counted in cached routes.
+    pub(crate) fn settled_counters(&self, peer: u32) -> PeerCounters {
         let counters: PerCpuArray<_, PeerCounters> = self.map(map_names::PEER_COUNTERS).try_into().unwrap();
         let values = counters.get(&peer, 0).unwrap();
         values.iter().fold(PeerCounters::default(), |total, value| total.plus(value))
+    }
+
+    /// The answers in all slots of both caches.
+    fn cached_ways(&self) -> Vec<CachedWay> {
+        let ipv4: Array<_, CachedRoute> = self.map(map_names::ROUTE_CACHE).try_into().unwrap();
+        let ipv6: Array<_, CachedRoute6> = self.map(map_names::ROUTE_CACHE_IPV6).try_into().unwrap();
+        let ipv4 = ipv4.iter().map(|slot| slot.unwrap().way);
+        ipv4.chain(ipv6.iter().map(|slot| slot.unwrap().way)).collect()
     }
 
     /// Takes the events raised since the last call.

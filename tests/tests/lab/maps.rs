@@ -50,8 +50,17 @@ fn bpftool_prints_them_with_names() -> Result<()> {
             assert!(text.contains(word), "no {word} in {map}:\n{}", &text[..text.len().min(4000)]);
         }
     }
+    // Of a hundred thousand slots one is enough.
+    for map in map_names::CACHES {
+        let path = directory.join(map);
+        let text =
+            command::run(&format!("bpftool --pretty map lookup pinned {} key 0 0 0 0", path.display()))?;
+        for word in ["\"outer_source\"", "\"verdict\"", "\"bytes\""] {
+            assert!(text.contains(word), "no {word} in {map}: {text}");
+        }
+    }
     // Everything but the ring buffer was looked at.
-    assert_eq!(expected.len() + 1, map_names::ALL.len());
+    assert_eq!(expected.len() + map_names::CACHES.len() + 1, map_names::ALL.len());
     let pinned: Vec<_> =
         fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name())).collect::<Result<_>>()?;
     assert!(pinned.iter().any(|name| name.as_encoded_bytes().starts_with(b"link_xdp_")), "{pinned:?}");

@@ -62,6 +62,8 @@ const IP: Requirement =
     Debian(Program { name: "ip", package: "iproute2", why: "makes the namespaces of the labs" });
 const ETHTOOL: Requirement =
     Debian(Program { name: "ethtool", package: "ethtool", why: "makes the labs' wires behave like NICs" });
+const PING: Requirement =
+    Debian(Program { name: "ping", package: "iputils-ping", why: "sends what only it can send" });
 const BPFTOOL: Requirement =
     Debian(Program { name: "bpftool", package: "bpftool", why: "shows the maps as an operator sees them" });
 const TCPDUMP: Requirement =
@@ -77,12 +79,13 @@ pub(crate) const DEMO: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ET
 pub(crate) const LAB: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, TCPDUMP, Bpffs];
 /// What the tests need.
 pub(crate) const TEST: &[Requirement] =
-    &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, BPFTOOL, Bpffs];
+    &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, Bpffs];
 /// What fuzzing needs.
 pub(crate) const FUZZ: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, CARGO_FUZZ, CPP];
 /// All of it but what only fuzzing needs.
-const EVERYTHING: &[Requirement] =
-    &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, BPFTOOL, TCPDUMP, Bpffs];
+const EVERYTHING: &[Requirement] = &[
+    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, TCPDUMP, Bpffs,
+];
 
 impl Requirement {
     /// Its name and what it is for.

@@ -31,7 +31,7 @@ pub use counters::{DropCounter, PeerCounters, Traffic};
 pub use drop_reason::{DROP_COUNTERS, DropReason};
 pub use event::{EVENT_HEAD_SIZE, Event, EventKind};
 pub use interface::{Interface, InterfaceRole, MulticastReceiver};
-pub use limit::{LastRedirect, NhrpRate, RedirectKey};
+pub use limit::{LastRedirect, NhrpRate, REDIRECT_SEEN_BITS, RedirectKey};
 pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
 pub use policer::Policer;
@@ -62,7 +62,7 @@ pub mod map_names {
     pub const PEERS: &str = "PEERS";
     /// Underlay next hop index -> [`Underlay`](crate::Underlay).
     pub const UNDERLAY: &str = "UNDERLAY";
-    /// [`RedirectKey`](crate::RedirectKey) of redirected traffic -> [`LastRedirect`](crate::LastRedirect).
+    /// Hash of a [`RedirectKey`](crate::RedirectKey) -> [`LastRedirect`](crate::LastRedirect).
     pub const REDIRECT_SEEN: &str = "REDIRECT_SEEN";
     /// Outer source -> [`NhrpRate`](crate::NhrpRate).
     pub const NHRP_RATE: &str = "NHRP_RATE";

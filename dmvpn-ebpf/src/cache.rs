@@ -47,7 +47,7 @@ const _: () = {
 };
 
 /// An odd number without pattern: 2^64 divided by the golden ratio.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+pub const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What the agent says about the box.
 #[inline(always)]

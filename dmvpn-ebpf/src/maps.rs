@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use dmvpn_common::{
     Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
-    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer, RedirectKey,
-    Tunnel, TunnelKey, Underlay,
+    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer,
+    REDIRECT_SEEN_BITS, Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -38,7 +38,7 @@ pub static UNDERLAY: Array<Underlay, PEERS_DEFAULT> = Array::new();
 
 /// When a peer's traffic to a destination was last the subject of a redirect event.
 #[btf_map]
-pub static REDIRECT_SEEN: LruHashMap<RedirectKey, LastRedirect, 16384> = LruHashMap::new();
+pub static REDIRECT_SEEN: Array<LastRedirect, { 1 << REDIRECT_SEEN_BITS }> = Array::new();
 
 /// How much NHRP a source sent lately.
 #[btf_map]

@@ -198,7 +198,7 @@ fn a_route_that_makes_room_for_another_one_loses_no_count() {
         for number in 0..1500_u16 {
             let [third, fourth] = number.to_be_bytes();
             let packet = Ip::between([192, 168, 1, 1], [10, 9, third, fourth], 100);
-            for _ in 0..1 + number % 3 {
+            for _ in 0..=number % 3 {
                 hub.programs.receive(&frame_of(&packet));
             }
         }

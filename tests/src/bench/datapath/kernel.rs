@@ -3,6 +3,7 @@
 use std::{
     os::fd::{AsFd as _, BorrowedFd},
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,8 +19,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("BENCH_OBJECT"));
 
 /// Head of a packet, as the programs copy it.
 type Front = [u64; FRONT / 8];
-/// Packets and bytes.
-type Tally = [u64; 2];
+/// Packets, bytes, and when one of the last packets came: `CLOCK_MONOTONIC` in nanoseconds.
+type Tally = [u64; 3];
 
 /// Programs that can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +132,11 @@ impl Kernel {
         Ok(loaded.fd()?.as_fd())
     }
 
-    /// Packets the sink has seen.
-    pub(super) fn sunk(&self) -> Result<u64> {
+    /// Packets the sink has seen, and when it saw one of the last of them.
+    pub(super) fn sunk(&self) -> Result<(u64, Duration)> {
         let tallies = self.sink.get(&0, 0).context("reading BENCH_SINK")?;
-        Ok(tallies.iter().map(|[packets, _]| packets).sum())
+        let last = tallies.iter().map(|[_, _, time]| *time).max().unwrap_or(0);
+        Ok((tallies.iter().map(|[packets, ..]| packets).sum(), Duration::from_nanos(last)))
     }
 }
 

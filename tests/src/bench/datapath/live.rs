@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
 
 use super::kernel::{Kernel, Program};
 use crate::{bench::statistics::counter_as_f64, bpf};
@@ -49,23 +50,23 @@ impl Wire {
     /// Sends `frames` frames by way of `program`.
     pub(super) fn run(&self, kernel: &Kernel, program: BorrowedFd<'_>, frames: u32) -> Result<Run> {
         bpf::exchange(&self.forwarder, program)?;
-        let before = kernel.sunk()?;
-        let start = Instant::now();
+        let (before, _) = kernel.sunk()?;
+        let start = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
         bpf::send_live(kernel.program(Program::Generate)?, &kernel.packet, self.generator, frames)?;
         let expected = u64::from(frames);
-        let mut seen = kernel.sunk()? - before;
+        let (mut total, mut last) = kernel.sunk()?;
         let mut changed = Instant::now();
-        while seen < expected && changed.elapsed() < STRAGGLERS {
+        while total - before < expected && changed.elapsed() < STRAGGLERS {
             // Leaves the processor to whoever has the frames.
             thread::sleep(Duration::from_micros(20));
-            let now = kernel.sunk()? - before;
-            if now != seen {
-                (seen, changed) = (now, Instant::now());
+            let (now, time) = kernel.sunk()?;
+            if now != total {
+                (total, last, changed) = (now, time, Instant::now());
             }
         }
-        Ok(Run {
-            rate: counter_as_f64(seen) / (changed - start).as_secs_f64(),
-            lost: expected.saturating_sub(seen),
-        })
+        let seen = total - before;
+        // The sink knows when the last frames came; this thread learns it when it is its turn again.
+        let took = last.checked_sub(start).context("too few frames came back")?;
+        Ok(Run { rate: counter_as_f64(seen) / took.as_secs_f64(), lost: expected.saturating_sub(seen) })
     }
 }

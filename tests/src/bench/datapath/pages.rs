@@ -143,20 +143,20 @@ fn where_time_goes(plan: &Plan, results: &Results) -> Vec<String> {
             "**Where the time goes.** The programs run the same instructions however many peers there are. With {few} \
              peers everything they look at is in the processor's nearest caches: {} ns for a cached route, {} ns \
              without. The rest at {} peers, {} and {} ns, is waiting for memory. A packet with a cached route reads \
-             four lines of 64 bytes that belong to its flow: the slot of the route, which names the peer; the peer \
-             with its header; and the counters of both peers. With {} flows these are {} KiB, beside the packets' own \
-             headers. Two of the reads follow from each other (slot, then peer); the processor does the others \
-             meanwhile.",
+             two lines of 64 bytes that belong to its flow, one after the other: the slot of the route, which names the \
+             peer and counts; and the peer with its header. With {} flows these are {} KiB, beside the packets' own \
+             headers. Without a cached route the counters of both peers come on top, which are per CPU and take two \
+             reads each.",
             written(small),
             written(small_miss),
             written(f64::from(plan.peers)),
             written(hit - small),
             written(miss - small_miss),
             written(f64::from(plan.peers)),
-            written(f64::from(plan.peers) * 4.0 * 64.0 / 1024.0)
+            written(f64::from(plan.peers) * 2.0 * 64.0 / 1024.0)
         ),
         format!(
-            "Without a cached route there are hash tables for tunnel, peer and redirects, and the kernel's own tables: two \
+            "Without a cached route there are hash tables for tunnel and peer, and the kernel's own tables: two \
              `bpf_fib_lookup` calls alone cost {} ns at this size and {} ns with few peers.",
             written(fib),
             written(small_fib)

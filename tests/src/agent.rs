@@ -27,7 +27,7 @@ use crate::{command, config::Config, lab::Node, poll};
 /// machine.
 const START: Duration = Duration::from_secs(40);
 /// Longest time until the protocol has done what it is to do; that takes milliseconds when nothing is wrong.
-const CONVERGE: Duration = Duration::from_secs(15);
+const CONVERGE: Duration = Duration::from_secs(40);
 /// Longest time until an agent has ended.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -310,7 +310,7 @@ fn log_of(node: &Node) -> PathBuf {
 }
 
 /// The `dmvpn` program: `DMVPN_BIN`, else beside the test programs.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     if let Some(path) = env::var_os("DMVPN_BIN") {
         let path = PathBuf::from(path);
         if !path.is_file() {

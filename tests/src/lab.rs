@@ -284,8 +284,7 @@ impl Lab {
 
     /// Connects a node to the underlay again, with another address of the same network, after its wire was deleted.
     pub fn rewire(&self, node: &Node, address: Ipv4Addr) -> Result<()> {
-        let [a, b, c, _] = node.nbma.octets();
-        let gateway = Ipv4Addr::new(a, b, c, ROUTER);
+        let gateway = gateway_of(node.nbma);
         let pin = PathBuf::from(format!("{}-wire", node.pins.display()));
         wire::connect((&self.underlay, gateway), (&node.namespace, address), &node.name, &pin)
     }
@@ -359,6 +358,12 @@ impl Lan {
         host.command(&format!("ip route add default via {router}"))?;
         Ok(Self { name, host, address, router, prefix: network(Ipv4Addr::new(192, 168, net, 0), 24) })
     }
+}
+
+/// The underlay router's address in the network of a node's NBMA address.
+pub(crate) fn gateway_of(nbma: Ipv4Addr) -> Ipv4Addr {
+    let [a, b, c, _] = nbma.octets();
+    Ipv4Addr::new(a, b, c, ROUTER)
 }
 
 /// Makes a namespace forward like a router, and strict about where packets come from.

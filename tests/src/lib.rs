@@ -16,4 +16,5 @@ pub mod poll;
 pub mod sim;
 pub mod traffic;
 pub mod undo;
+pub mod vm;
 pub mod wire;

@@ -30,6 +30,9 @@ struct Arguments {
     /// Remove what `--keep` has left, and do nothing else.
     #[arg(long)]
     clean: bool,
+    /// Run what a lab does inside of its virtual machine.
+    #[arg(long, hide = true)]
+    in_guest: bool,
 }
 
 /// The result of all labs, as `--json` prints it.
@@ -61,6 +64,9 @@ fn run(arguments: Arguments) -> Result<bool> {
         labs::clean()?;
         println!("Nothing of a lab is left.");
         return Ok(true);
+    }
+    if arguments.in_guest {
+        return labs::run_in_guest(&arguments.name.unwrap_or_default(), arguments.pcap);
     }
     let output = if arguments.json { Output::Stderr } else { Output::Stdout };
     let options = Options { keep: arguments.keep, pcap: arguments.pcap, output };

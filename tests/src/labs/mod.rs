@@ -6,15 +6,18 @@
 mod capture;
 mod report;
 mod shortcut;
+mod vm;
 
 use std::{
     io::{Write as _, stderr, stdout},
     path::PathBuf,
+    time::Duration,
 };
 
 use anyhow::Result;
 pub use report::{Report, Step, Verdict};
 use serde::Serialize;
+pub use vm::run_in_guest;
 
 use crate::lab;
 
@@ -44,7 +47,7 @@ pub trait Stage {
 
 /// Every lab, in the order in which `all` runs them.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
-    shortcut::LABS.iter()
+    shortcut::LABS.iter().chain(vm::LABS)
 }
 
 /// The lab of this name.
@@ -73,16 +76,27 @@ pub enum Output {
     Stdout,
     /// To standard error.
     Stderr,
+    /// The steps only, each a line of JSON on standard output: for a program on the other side of a virtual machine.
+    Steps,
 }
 
 impl Output {
     fn line(self, text: &str) {
         // Nobody reads any more (a closed pipe): the lab goes on to clean up.
         let _ = match self {
-            Self::Nowhere => Ok(()),
+            Self::Nowhere | Self::Steps => Ok(()),
             Self::Stdout => writeln!(stdout(), "{text}"),
             Self::Stderr => writeln!(stderr(), "{text}"),
         };
+    }
+
+    fn step(self, after: Duration, step: &Step) {
+        if self == Self::Steps {
+            let text = serde_json::to_string(step).unwrap_or_default();
+            return Self::Stdout.line(&text);
+        }
+        let word = if step.ok { "ok    " } else { "FAILED" };
+        self.line(&format!("[{:6.2} s] {word} {}: {}", after.as_secs_f64(), step.name, step.detail));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Options, Output, capture::Capture};
 use crate::namespace::Namespace;
@@ -20,7 +20,7 @@ pub struct Report {
 }
 
 /// One step and its verdict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// What was to be seen.
     pub name: String,
@@ -88,6 +88,21 @@ impl Report {
         self.pcap.as_ref()
     }
 
+    /// The lab's name.
+    pub(super) fn lab(&self) -> &'static str {
+        self.lab
+    }
+
+    /// Tells something that is no step.
+    pub(super) fn tell(&self, text: &str) {
+        self.output.line(text);
+    }
+
+    /// Whether every step so far was as it should be, and there was one.
+    pub(super) fn is_good(&self) -> bool {
+        !self.steps.is_empty() && self.steps.iter().all(|step| step.ok)
+    }
+
     /// Notes an error that no step accounts for, and ends the captures.
     pub(super) fn end(&mut self, played: Result<()>) {
         if let Err(error) = played
@@ -99,15 +114,14 @@ impl Report {
     }
 
     pub(super) fn verdict(self) -> Verdict {
-        let ok = !self.steps.is_empty() && self.steps.iter().all(|step| step.ok);
+        let ok = self.is_good();
         let milliseconds = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         Verdict { lab: self.lab, ok, milliseconds, steps: self.steps }
     }
 
-    fn note(&mut self, step: Step) {
-        let word = if step.ok { "ok    " } else { "FAILED" };
-        let seconds = self.start.elapsed().as_secs_f64();
-        self.output.line(&format!("[{seconds:6.2} s] {word} {}: {}", step.name, step.detail));
+    /// Notes a step, and tells about it.
+    pub(super) fn note(&mut self, step: Step) {
+        self.output.step(self.start.elapsed(), &step);
         self.steps.push(step);
     }
 }

@@ -1,0 +1,96 @@
+//! Labs in a virtual machine. The lab on this side boots it and tells what comes out of it; the same program, started
+//! in there with the name of the same lab, builds the network and goes through the steps.
+
+mod oldest_kernel;
+
+use std::{env, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{Entry, Options, Output, Report, Stage, Step};
+use crate::vm::{Image, boot};
+
+/// Longest time for one lab, boot included.
+const LIMIT: Duration = Duration::from_mins(15);
+
+/// Where the guest finds the programs under test, and where it puts captures.
+const PROGRAMS: &str = "/programs";
+const LABS_PROGRAM: &str = "/labs";
+const CAPTURES: &str = "/captures";
+
+/// What runs in the guest: the same names.
+const IN_GUEST: &[&[Entry]] = &[oldest_kernel::LABS];
+
+/// The labs as they are seen from outside.
+pub(super) const LABS: &[Entry] = &[boots(&oldest_kernel::LABS[0])];
+
+/// The lab that boots a guest for `inside`.
+const fn boots(inside: &Entry) -> Entry {
+    Entry { name: inside.name, what: inside.what, needs_vm: true, build: boot_for }
+}
+
+fn boot_for(_name: &str, report: &mut Report) -> Result<Box<dyn Stage>> {
+    let image = Image::get(|text| report.tell(text))?;
+    Ok(Box::new(Booting { image }))
+}
+
+/// Runs the lab of this name; to be called in the guest. Each step is a line of JSON on standard output.
+pub fn run_in_guest(name: &str, pcap: Option<PathBuf>) -> Result<bool> {
+    let entry = IN_GUEST.iter().copied().flatten().find(|entry| entry.name == name);
+    let entry = entry.with_context(|| format!("no lab {name} runs in a virtual machine"))?;
+    let options = Options { keep: false, pcap, output: Output::Steps };
+    Ok(super::run(entry, &options).ok)
+}
+
+/// A lab whose guest is about to be booted.
+struct Booting {
+    image: Image,
+}
+
+impl Stage for Booting {
+    fn play(&mut self, report: &mut Report) -> Result<()> {
+        let labs = env::current_exe().context("where am I?")?;
+        let agent = crate::agent::binary()?;
+        let [labs_directory, agent_directory] = [&labs, &agent].map(|program| program.parent());
+        let mut shares = Vec::new();
+        for (host, guest) in [(labs_directory, LABS_PROGRAM), (agent_directory, PROGRAMS)] {
+            let host = host.context("a program without a directory")?.to_owned();
+            shares.push(boot::Share { host, guest, writable: false });
+        }
+        let mut captures = String::new();
+        if let Some(directory) = report.pcap() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+            shares.push(boot::Share { host: directory.clone(), guest: CAPTURES, writable: true });
+            captures = format!("--pcap {CAPTURES}");
+        }
+        let file_name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let (Some(labs), Some(agent)) = (file_name(&labs), file_name(&agent)) else {
+            bail!("a program without a name")
+        };
+        let command = format!(
+            "DMVPN_BIN='{PROGRAMS}/{agent}' exec '{LABS_PROGRAM}/{labs}' --in-guest {captures} {}",
+            report.lab()
+        );
+        let mut steps = 0;
+        let status = boot::run(&self.image, &command, &shares, LIMIT, |line| {
+            match serde_json::from_str::<Step>(line) {
+                Ok(step) => {
+                    steps += 1;
+                    report.note(step);
+                }
+                // What else is said in the guest: panics, mostly.
+                Err(_) => report.tell(line),
+            }
+        })?;
+        ensure!(steps > 0, "the guest showed nothing; its command ended with {status}");
+        if status != 0 && report.is_good() {
+            bail!("every step in the guest was good, but its command ended with {status}");
+        }
+        Ok(())
+    }
+
+    fn keep(self: Box<Self>) -> String {
+        "  nothing: the virtual machine is off. What was on its wires is in the files of --pcap.".to_owned()
+    }
+}

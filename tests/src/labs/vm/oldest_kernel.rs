@@ -1,0 +1,154 @@
+//! The oldest kernel that the documentation names: programs load, and nothing is lost, whatever the agent does.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use dmvpn::control::protocol::{TcHook, XdpHook};
+
+use super::super::{Entry, Report, Stage};
+use crate::{
+    agent::Agent,
+    command,
+    config::TUNNEL,
+    lab::{self, Lab, Node, Plan},
+    traffic::{self, Stream},
+    wire::UNDERLAY,
+};
+
+/// What `README.md` says, up to the patch level.
+const OLDEST: &str = "6.1.";
+
+/// Packets a second of a stream: what an emulated processor forwards with ease.
+const RATE: u32 = 200;
+
+pub(super) const LABS: &[Entry] = &[Entry {
+    name: "vm-oldest-kernel",
+    what: "Linux 6.1: programs load, shortcuts are made, nothing is lost when agents die and come back",
+    needs_vm: false,
+    build: |_name, _report| Ok(Box::new(OldestKernel)),
+}];
+
+struct OldestKernel;
+
+impl Stage for OldestKernel {
+    fn play(&mut self, report: &mut Report) -> Result<()> {
+        report.step("the kernel is the oldest one", || {
+            let release = command::output(Command::new("uname").arg("-r"))?;
+            ensure!(release.starts_with(OLDEST), "it is {release}: the packages are of a newer Debian");
+            Ok(release.trim_end().to_owned())
+        })?;
+        passes_traffic(report, "native", XdpHook::Native)?;
+        passes_traffic(report, "generic", XdpHook::Generic)?;
+        passes_traffic(report, "auto", XdpHook::Tc)
+    }
+
+    fn keep(self: Box<Self>) -> String {
+        String::new()
+    }
+}
+
+/// A hub and two spokes with the underlay program attached as `xdp` says, which has to become `hook`.
+fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Result<()> {
+    let lab = Lab::new(Plan { xdp, ..Plan::default() })?;
+    if hook == XdpHook::Tc {
+        for node in lab.nodes() {
+            bridge_underlay(node)?;
+        }
+    }
+    for node in lab.nodes() {
+        report.capture(&lab.underlay, &node.name, &format!("{xdp}-{}", node.name))?;
+    }
+    let mut agents = None;
+    report.step(format!("xdp: {xdp}: spokes register with the hub"), || {
+        let (hub, spokes) = lab.start_all()?;
+        let row = hub.interfaces()?.pop().context("no interface")?;
+        ensure!(row.tc == TcHook::Clsact, "the tunnel's program is attached by {:?}", row.tc);
+        ensure!(row.xdp.iter().all(|row| row.mode == hook), "{:?} instead of {hook:?}", row.xdp);
+        agents = Some((hub, spokes));
+        Ok(format!("underlay {hook:?}, tunnel clsact"))
+    })?;
+    let (hub, spokes) = agents.context("started above")?;
+    let stream = lab.stream(0, 1, RATE)?;
+    report.step(format!("xdp: {xdp}: LANs reach each other by a shortcut"), || {
+        let shortcut = spokes[0].wait_shortcut(lab.spoke_lan(1)?.prefix)?;
+        let path = lab.path(0, 1)?;
+        ensure!(path == ["lan-a", "spoke-a", "spoke-b", "lan-b"], "{path:?}");
+        ensure!(hub.packets_sent()? > 0, "the first packets did not go by the hub");
+        Ok(format!("{} directly", shortcut.prefix))
+    })?;
+    lossless(report, &format!("xdp: {xdp}: nothing was lost"), stream)?;
+    report.step(format!("xdp: {xdp}: a TCP transfer arrives unchanged"), || {
+        const BYTES: u64 = 8 << 20;
+        let (a, b) = (lab.spoke_lan(0)?, lab.spoke_lan(1)?);
+        let transfer = traffic::transfer(&a.host, &b.host, b.address, BYTES, |_| {})?;
+        Ok(format!("{BYTES} bytes in {:.1} s", transfer.time.as_secs_f64()))
+    })?;
+    restarts(report, xdp, &lab, spokes)
+}
+
+/// Puts a bridge between a node and its underlay interface: bridges have no native XDP.
+fn bridge_underlay(node: &Node) -> Result<()> {
+    let gateway = lab::gateway_of(node.nbma);
+    for line in [
+        "ip link add bridge0 type bridge",
+        &format!("ip link set {UNDERLAY} master bridge0"),
+        &format!("ip address flush dev {UNDERLAY}"),
+        &format!("ip address add {}/24 dev bridge0", node.nbma),
+        "ip link set bridge0 up",
+        &format!("ip route replace default via {gateway} dev bridge0"),
+    ] {
+        node.namespace.command(line)?;
+    }
+    Ok(())
+}
+
+/// Kills the agent of a spoke, starts another, and ends that in good order.
+fn restarts(report: &mut Report, xdp: &str, lab: &Lab, mut spokes: Vec<Agent>) -> Result<()> {
+    let node = &lab.spokes[0];
+    let stream = lab.stream(0, 1, RATE)?;
+    stream.wait_received(20)?;
+    report.step(format!("xdp: {xdp}: a killed agent leaves its programs"), || {
+        spokes.remove(0).kill()?;
+        stream.wait_received(100)?;
+        let filters = filters(node)?;
+        ensure!(filters == 1, "{filters} filters at the egress of {TUNNEL}");
+        Ok("100 more packets arrived".to_owned())
+    })?;
+    let mut agent = None;
+    report.step(format!("xdp: {xdp}: the next agent takes over"), || {
+        let next = lab.start(node)?;
+        next.wait_registered()?;
+        stream.wait_received(100)?;
+        let filters = filters(node)?;
+        ensure!(filters == 1, "{filters} filters at the egress of {TUNNEL}");
+        agent = Some(next);
+        Ok("one filter as before, 100 more packets".to_owned())
+    })?;
+    lossless(report, &format!("xdp: {xdp}: nothing was lost meanwhile"), stream)?;
+    report.step(format!("xdp: {xdp}: an agent that ends takes all with it"), || {
+        let status = agent.context("started above")?.terminate()?;
+        ensure!(status.success(), "{status}");
+        ensure!(!node.has_interface(TUNNEL), "{TUNNEL} is still there");
+        ensure!(!node.pins.join("v3").exists(), "pins are still there");
+        let underlay = if node.has_interface("bridge0") { "bridge0" } else { UNDERLAY };
+        let filters = node.namespace.command(&format!("tc filter show dev {underlay} ingress"))?;
+        ensure!(!filters.contains("bpf"), "still at TC ingress: {filters}");
+        Ok("no interface, no pins, no filters".to_owned())
+    })
+}
+
+fn lossless(report: &mut Report, what: &str, stream: Stream) -> Result<()> {
+    report.step(what, || {
+        let account = stream.finish()?;
+        if !account.lost.is_empty() {
+            bail!("{} of {} packets: {:?}", account.lost.len(), account.sent, account.lost);
+        }
+        Ok(format!("{} packets sent and received", account.sent))
+    })
+}
+
+/// How many programs the `clsact` of the tunnel interface runs at its egress.
+fn filters(node: &Node) -> Result<usize> {
+    let text = node.namespace.command(&format!("tc filter show dev {TUNNEL} egress"))?;
+    Ok(text.lines().filter(|line| line.contains("direct-action")).count())
+}

@@ -1,0 +1,101 @@
+//! Debian packages, fetched and unpacked without being installed.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::command;
+
+/// Not worth their space in a place where nobody reads them.
+const LEFT_OUT: [&str; 4] = ["doc", "locale", "man", "info"];
+
+/// Downloads packages and all that they depend on into `directory`, which may hold some of them already; returns the
+/// archives. What is installed on this machine plays no part.
+pub(super) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBuf>> {
+    let partial = directory.join("partial");
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    // Nothing counts as installed: so apt takes every dependency, too.
+    let nothing = directory.join("status");
+    fs::write(&nothing, "").with_context(|| format!("cannot write {}", nothing.display()))?;
+    let mut apt = Command::new("apt-get");
+    apt.arg("--quiet")
+        .arg("--option")
+        .arg(format!("Dir::State::status={}", nothing.display()))
+        .arg("--option")
+        .arg(format!("Dir::Cache::archives={}", directory.display()));
+    for option in [
+        // No files outside of our directory, no lock, no other user: this works for everybody.
+        "Dir::Cache::pkgcache=",
+        "Dir::Cache::srcpkgcache=",
+        "Debug::NoLocking=1",
+        "APT::Sandbox::User=",
+        "APT::Install-Recommends=0",
+        "APT::Keep-Downloaded-Packages=1",
+    ] {
+        apt.args(["--option", option]);
+    }
+    apt.args(["--download-only", "--yes", "install"]).args(packages);
+    command::output(&mut apt)
+        .context("cannot download Debian packages. Remedy, as root: apt-get update, then try again")?;
+    let mut archives: Vec<PathBuf> = fs::read_dir(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    archives.sort();
+    Ok(archives)
+}
+
+/// Name of the package in an archive: the file name up to the first underscore.
+pub(super) fn name(archive: &Path) -> &str {
+    let file = archive.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    file.split('_').next().unwrap_or_default()
+}
+
+/// Unpacks archives into `root`. No script of a package runs.
+pub(super) fn unpack<'a>(archives: impl IntoIterator<Item = &'a PathBuf>, root: &Path) -> Result<()> {
+    // Debian's layout, in which /bin is /usr/bin: archives hold both.
+    for directory in ["bin", "sbin", "lib", "lib64"] {
+        let real = root.join("usr").join(directory);
+        fs::create_dir_all(&real).with_context(|| format!("cannot make {}", real.display()))?;
+        symlink(Path::new("usr").join(directory), root.join(directory))
+            .with_context(|| format!("cannot link {directory} in {}", root.display()))?;
+    }
+    for archive in archives {
+        unpack_one(archive, root).with_context(|| format!("cannot unpack {}", archive.display()))?;
+    }
+    Ok(())
+}
+
+fn unpack_one(archive: &Path, root: &Path) -> Result<()> {
+    let mut reader = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(archive)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
+    let Some(contents) = reader.stdout.take() else { bail!("dpkg-deb has no output") };
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"]).arg(root);
+    tar.args(LEFT_OUT.map(|directory| format!("--exclude=./usr/share/{directory}")));
+    let unpacked = command::output(tar.stdin(contents));
+    let read = reader.wait().context("waiting for dpkg-deb")?;
+    unpacked?;
+    ensure!(read.success(), "dpkg-deb: {read}");
+    Ok(())
+}
+
+/// A program out of unpacked packages, called `name`, run in place with the libraries beside it.
+pub(super) fn program(root: &Path, path: &str, name: &str) -> Command {
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
+    command.args(["--argv0", name, "--library-path"]);
+    command.arg(format!("{}:{}", libraries.display(), root.join("usr/lib").display()));
+    command.arg(root.join(path));
+    command
+}

@@ -32,6 +32,12 @@ pub trait Inner: Copy {
     /// Whether this box may forward it without a closer look, and it has a hop left.
     fn is_forwardable(&self) -> bool;
 
+    /// Whether the source is an address of one node, and may be on another link.
+    fn has_unicast_source(&self) -> bool;
+
+    /// Whether the destination is one.
+    fn has_unicast_destination(&self) -> bool;
+
     /// Source address.
     fn source(&self) -> Address;
 
@@ -93,6 +99,16 @@ impl Inner for Ipv4 {
     #[inline(always)]
     fn is_forwardable(&self) -> bool {
         self.is_simple_unicast() && self.ttl > 1
+    }
+
+    #[inline(always)]
+    fn has_unicast_source(&self) -> bool {
+        ipv4::is_unicast(self.source)
+    }
+
+    #[inline(always)]
+    fn has_unicast_destination(&self) -> bool {
+        ipv4::is_unicast(self.destination)
     }
 
     #[inline(always)]
@@ -165,6 +181,16 @@ impl Inner for Ipv6 {
     #[inline(always)]
     fn is_forwardable(&self) -> bool {
         self.is_simple_unicast() && self.hop_limit > 1
+    }
+
+    #[inline(always)]
+    fn has_unicast_source(&self) -> bool {
+        ipv6::is_unicast(self.source)
+    }
+
+    #[inline(always)]
+    fn has_unicast_destination(&self) -> bool {
+        ipv6::is_unicast(self.destination)
     }
 
     #[inline(always)]

@@ -86,12 +86,15 @@ impl RouteQuery {
         }
     }
 
-    /// The same question about the way back, to find out whose address the source is.
+    /// The same question about the way back, to find out whose address the source is. Nothing comes back from a group:
+    /// then the question is `from_destination` no more, but from nowhere.
     #[inline(always)]
     #[must_use]
-    pub fn reversed(mut self) -> Self {
-        (self.source, self.destination) = (self.destination, self.source);
-        self.length = 0;
+    pub fn reversed(mut self, from_destination: bool) -> Self {
+        let from = if from_destination { self.destination } else { [0; 4] };
+        (self.source, self.destination) = (from, self.source);
+        // Any length but none: then the kernel would take that of the frame at TC, and find it too long.
+        self.length = 1;
         self
     }
 

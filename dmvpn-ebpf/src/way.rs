@@ -54,17 +54,20 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         bytes: 0,
         link_layer: [0; 12],
     };
+    // First of all: options or a last hop must be no way round. What has no routable source (a routing daemon on the link,
+    // say) is not forwarded by anybody.
+    if tunnel.flags & TunnelFlags::CHECK_SOURCE != 0 && header.has_unicast_source() {
+        let query = &mut scratch.query;
+        *query = header.query(tunnel.ifindex).reversed(header.has_unicast_destination());
+        if !is_behind(packet, query, tunnel, origin.peer) {
+            return Err(DropReason::Spoofed);
+        }
+    }
     if !header.is_forwardable() {
         link_local::notice(packet, origin, header, scratch);
         return Ok(false);
     }
     let query = &mut scratch.query;
-    if tunnel.flags & TunnelFlags::CHECK_SOURCE != 0 {
-        *query = header.query(tunnel.ifindex).reversed();
-        if !is_behind(packet, query, tunnel, origin.peer) {
-            return Err(DropReason::Spoofed);
-        }
-    }
     if tunnel.fast_path == FastPath::Off {
         return Ok(true);
     }

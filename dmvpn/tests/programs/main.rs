@@ -19,6 +19,7 @@ mod redirect;
 mod refuse;
 mod resolve;
 mod size;
+mod source;
 mod tc;
 mod transit;
 mod vlan;

@@ -7,6 +7,7 @@ mod cache;
 mod deliver;
 mod encapsulate;
 mod frames;
+mod fuzz;
 mod hub;
 mod ipv6;
 mod lan;

@@ -185,11 +185,16 @@ impl Programs {
     }
 
     fn run_xdp(&self, program: &str, ifindex: u32, frame: &[u8]) -> Outcome {
+        self.try_xdp(program, ifindex, frame).unwrap()
+    }
+
+    /// Runs one of the XDP programs; an error is the kernel's, which does not run it on every frame.
+    pub(crate) fn try_xdp(&self, program: &str, ifindex: u32, frame: &[u8]) -> Result<Outcome, ProgramError> {
         let program: &Xdp = self.ebpf.program(program).unwrap().try_into().unwrap();
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context = [0, u32::try_from(frame.len()).unwrap(), 0, ifindex, 0, 0];
         let context: Vec<u8> = context.iter().flat_map(|field| field.to_ne_bytes()).collect();
-        run(frame, &context, |options| program.test_run(options).unwrap())
+        run(frame, &context, |options| program.test_run(options))
     }
 
     /// Runs the underlay program on a frame.
@@ -209,20 +214,39 @@ impl Programs {
     }
 
     fn run_tc(&self, program: &str, ifindex: u32, frame: &[u8]) -> Outcome {
+        self.try_tc(program, ifindex, frame, 0).unwrap()
+    }
+
+    /// Runs one of the TC programs, likewise. A `segment` that is not zero is how much of the payload goes into each
+    /// packet, two of them.
+    pub(crate) fn try_tc(
+        &self,
+        program: &str,
+        ifindex: u32,
+        frame: &[u8],
+        segment: u32,
+    ) -> Result<Outcome, ProgramError> {
         let program: &SchedClassifier = self.ebpf.program(program).unwrap().try_into().unwrap();
-        // struct __sk_buff, of which only the interface index is given.
+        // struct __sk_buff: ifindex, gso_segs, gso_size.
         let mut context = vec![0; 192];
-        context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
-        run(frame, &context, |options| program.test_run(options).unwrap())
+        for (at, value) in [(40, ifindex), (164, if segment == 0 { 0 } else { 2 }), (176, segment)] {
+            context[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        run(frame, &context, |options| program.test_run(options))
+    }
+
+    /// What was dropped for `reason`.
+    pub(crate) fn dropped(&self, reason: DropReason) -> Traffic {
+        let counters: PerCpuArray<_, DropCounter> = self.map(map_names::COUNTERS).try_into().unwrap();
+        let values = counters.get(&(reason as u32), 0).unwrap();
+        let traffic = |value: &DropCounter| Traffic { packets: value.packets, bytes: value.bytes };
+        values.iter().map(traffic).fold(Traffic::default(), Traffic::plus)
     }
 
     /// What was dropped, with packets and bytes.
     pub(crate) fn drops(&self) -> Vec<(DropReason, u64, u64)> {
-        let counters: PerCpuArray<_, DropCounter> = self.map(map_names::COUNTERS).try_into().unwrap();
-        let total = |reason: DropReason| {
-            let values = counters.get(&(reason as u32), 0).unwrap();
-            let add = |(packets, bytes), value: &DropCounter| (packets + value.packets, bytes + value.bytes);
-            let (packets, bytes) = values.iter().fold((0, 0), add);
+        let total = |reason| {
+            let Traffic { packets, bytes } = self.dropped(reason);
             (reason, packets, bytes)
         };
         DropReason::ALL.into_iter().map(total).filter(|&(_, packets, _)| packets > 0).collect()
@@ -243,18 +267,25 @@ impl Programs {
 
     /// What was received from and sent to a peer.
     pub(crate) fn counters(&self, peer: u32) -> PeerCounters {
-        let mut total = self.settled_counters(peer);
+        self.counters_up_to(peer).pop().unwrap()
+    }
+
+    /// What was received from and sent to strangers (index 0) and all peers up to one.
+    pub(crate) fn counters_up_to(&self, last: u32) -> Vec<PeerCounters> {
+        let mut totals: Vec<_> = (0..=last).map(|peer| self.settled_counters(peer)).collect();
         for way in self.cached_ways().into_iter().filter(|way| way.bytes > 0) {
             let traffic = Traffic { packets: way.hits.into(), bytes: way.bytes.into() };
-            if way.source_peer == peer {
+            if let Some(total) = totals.get_mut(way.source_peer as usize) {
                 total.received_xdp = total.received_xdp.plus(traffic);
             }
-            if way.verdict == CachedVerdict::Peer && way.to == peer {
+            if way.verdict == CachedVerdict::Peer
+                && let Some(total) = totals.get_mut(way.to as usize)
+            {
                 let sum = if way.source_peer == 0 { &mut total.sent_xdp } else { &mut total.transit_xdp };
                 *sum = sum.plus(traffic);
             }
         }
-        total
+        totals
     }
 
     /// The same without what is counted in cached routes.
@@ -345,8 +376,8 @@ impl Programs {
 fn run(
     frame: &[u8],
     context: &[u8],
-    test_run: impl FnOnce(TestRunOptions<'_>) -> aya::TestRunResult,
-) -> Outcome {
+    test_run: impl FnOnce(TestRunOptions<'_>) -> Result<aya::TestRunResult, ProgramError>,
+) -> Result<Outcome, ProgramError> {
     let mut output = vec![0; frame.len() + 256];
     let options = TestRunOptions {
         data_in: Some(frame),
@@ -354,9 +385,9 @@ fn run(
         ctx_in: Some(context),
         ..TestRunOptions::default()
     };
-    let result = test_run(options);
+    let result = test_run(options)?;
     output.truncate(result.data_size_out as usize);
-    Outcome { action: result.return_value, frame: output }
+    Ok(Outcome { action: result.return_value, frame: output })
 }
 
 /// The kernel gives up verifying when a signal comes, and many tests start processes that end.

@@ -93,6 +93,26 @@ impl PeerCounters {
     }
 }
 
+/// Value of `SPREAD_COUNTERS`, found by the number of the CPU that packets were meant for. What was handed over and never
+/// taken is in its queue, or was lost because that was full: the kernel tells no program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpreadCounter {
+    /// Handed over to that CPU; frames as they came in.
+    pub handed_over: Traffic,
+    /// Taken out of its queue by that CPU.
+    pub taken: Traffic,
+}
+
+impl SpreadCounter {
+    /// The sum of two CPUs' counters.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self { handed_over: self.handed_over.plus(other.handed_over), taken: self.taken.plus(other.taken) }
+    }
+}
+
+const _: () = assert!(size_of::<SpreadCounter>() == 32);
 const _: () = assert!(size_of::<DropCounter>() == 24);
 const _: () = assert!(size_of::<PeerCounters>() == 128);
 
@@ -103,4 +123,6 @@ mod pod {
     unsafe impl aya::Pod for super::DropCounter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::PeerCounters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::SpreadCounter {}
 }

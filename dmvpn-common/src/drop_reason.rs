@@ -52,6 +52,9 @@ pub enum DropReason {
     NotCopied = 18,
     /// Longer than the way to the peer takes, and not to be cut: the sender is told. Belongs to "routing".
     TooLong = 19,
+    /// Handed over to another CPU, whose queue was full. Belongs to "internal". No program sees it: it is what
+    /// [`SpreadCounter`](crate::SpreadCounter) says was never taken.
+    SpreadQueueFull = 20,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -61,7 +64,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -82,6 +85,7 @@ impl DropReason {
         Self::Spoofed,
         Self::NotCopied,
         Self::TooLong,
+        Self::SpreadQueueFull,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -107,6 +111,7 @@ impl DropReason {
             Self::Spoofed => "spoofed",
             Self::NotCopied => "not-copied",
             Self::TooLong => "too-long",
+            Self::SpreadQueueFull => "spread-queue-full",
         }
     }
 
@@ -133,6 +138,9 @@ impl DropReason {
             Self::Spoofed => "from a source address that is not routed to the peer it came from",
             Self::NotCopied => "no memory for a copy of a multicast packet",
             Self::TooLong => "longer than the way to the peer takes: the sender was told (ICMP)",
+            Self::SpreadQueueFull => {
+                "handed over to another CPU, and lost at its full queue or still in it (`spread`)"
+            }
         }
     }
 }

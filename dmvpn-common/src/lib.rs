@@ -27,7 +27,7 @@ mod underlay;
 
 pub use address::{Address, Family};
 pub use control::{Control, ControlFlags};
-pub use counters::{DropCounter, PeerCounters, Traffic};
+pub use counters::{DropCounter, PeerCounters, SpreadCounter, Traffic};
 pub use drop_reason::{DROP_COUNTERS, DropReason};
 pub use event::{EVENT_HEAD_SIZE, Event, EventKind};
 pub use interface::{Interface, InterfaceRole, MulticastReceiver};
@@ -80,6 +80,12 @@ pub mod map_names {
     pub const MULTICAST: &str = "MULTICAST";
     /// Policer index -> [`Policer`](crate::Policer).
     pub const POLICERS: &str = "POLICERS";
+    /// CPU -> [`SpreadCounter`](crate::SpreadCounter), per CPU.
+    pub const SPREAD_COUNTERS: &str = "SPREAD_COUNTERS";
+    /// CPU -> its queue, and the program that works on it.
+    pub const SPREAD_QUEUES: &str = "SPREAD_QUEUES";
+    /// Part of the hash of a flow -> CPU.
+    pub const SPREAD_CPUS: &str = "SPREAD_CPUS";
     /// CPU and hash -> [`CachedRoute`](crate::CachedRoute).
     pub const ROUTE_CACHE: &str = "ROUTE_CACHE";
     /// CPU and hash -> [`CachedRoute6`](crate::CachedRoute6).
@@ -88,8 +94,11 @@ pub mod map_names {
     /// Maps that may be made anew when they do not fit: all that is lost is a second of counting.
     pub const CACHES: [&str; 2] = [ROUTE_CACHE, ROUTE_CACHE_IPV6];
 
-    /// Every map; all are pinned.
-    pub const ALL: [&str; 16] = [
+    /// Maps that live and die with the program that uses them.
+    pub const UNPINNED: [&str; 2] = [SPREAD_QUEUES, SPREAD_CPUS];
+
+    /// Every map that is pinned.
+    pub const ALL: [&str; 17] = [
         TUNNELS,
         LOCAL,
         PEER_BY_NBMA,
@@ -106,6 +115,7 @@ pub mod map_names {
         POLICERS,
         ROUTE_CACHE,
         ROUTE_CACHE_IPV6,
+        SPREAD_COUNTERS,
     ];
 }
 
@@ -113,6 +123,10 @@ pub mod map_names {
 pub mod program_names {
     /// XDP program of an underlay interface.
     pub const XDP_UNDERLAY: &str = "dmvpn_underlay";
+    /// XDP program of an underlay interface whose packets are spread over CPUs.
+    pub const XDP_SPREAD: &str = "dmvpn_spread";
+    /// What the CPUs run on packets that are spread.
+    pub const XDP_SPREAD_CPU: &str = "dmvpn_spread_cpu";
     /// TC ingress program of an underlay interface that has no native XDP.
     pub const TC_UNDERLAY: &str = "dmvpn_underlay_tc";
     /// XDP program of an accelerated interface.

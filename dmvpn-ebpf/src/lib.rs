@@ -5,6 +5,8 @@
 //! | program | hook | attach to | decision |
 //! |---|---|---|---|
 //! | `dmvpn_underlay` | XDP, multi-buffer (`xdp.frags`) | every underlay interface | [`hit`], [`receive`] |
+//! | `dmvpn_spread` | XDP, multi-buffer | underlay interfaces, in its place, to spread over CPUs | [`spread`], then as above |
+//! | `dmvpn_spread_cpu` | CPU map, multi-buffer | the queues of those CPUs | [`hit`], [`receive`] |
 //! | `dmvpn_underlay_tc` | TC ingress | underlay interfaces without native XDP | as above |
 //! | `dmvpn_lan` | XDP, multi-buffer | every accelerated interface | [`lan`] |
 //! | `dmvpn_tunnel` | TC egress (section `classifier`) | every tunnel interface | [`tunnel`], [`replicate`] |
@@ -17,6 +19,7 @@
 //! | `REDIRECT_INTERVAL_NS` | `u64` | 8,000,000,000 |
 //! | `ROUTE_CACHE_BITS` | `u32` | 16: two to the power of it are the slots of a CPU |
 //! | `MAX_PEERS` | `u32` | 16,384 |
+//! | `SPREAD_WIDTH` | `u32` | 1: entries of `SPREAD_CPUS` |
 //! | `AYA_LOG_LEVEL` | `u8` | aya's default is "all": **always set it**, to 0 unless logging is wanted |
 //!
 //! Maps: see [`maps`]. The loader sizes those that grow with the number of peers, and the caches, with `map_max_entries`.
@@ -65,6 +68,7 @@ pub mod scratch;
 pub mod settings;
 pub mod skb;
 pub mod skb_underlay;
+pub mod spread;
 pub mod tunnel;
 pub mod way;
 pub mod xdp;

@@ -1,13 +1,13 @@
 //! The maps, by the names in [`dmvpn_common::map_names`]. All are BTF maps, so `bpftool map dump` prints field names.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, CpuMap, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use dmvpn_common::{
     Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
     LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer,
-    REDIRECT_SEEN_BITS, Tunnel, TunnelKey, Underlay,
+    REDIRECT_SEEN_BITS, SpreadCounter, Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -80,3 +80,15 @@ pub static ROUTE_CACHE: Array<CachedRoute, 2, MMAPABLE> = Array::new();
 /// What became of packets with IPv6 inside or outside, likewise.
 #[btf_map]
 pub static ROUTE_CACHE_IPV6: Array<CachedRoute6, 2, MMAPABLE> = Array::new();
+
+/// Number of a CPU to its queue. The loader makes it as large as there are CPUs, here and below.
+#[btf_map]
+pub static SPREAD_QUEUES: CpuMap<1> = CpuMap::new();
+
+/// The CPUs to spread over, [`crate::settings::SPREAD_WIDTH`] of them.
+#[btf_map]
+pub static SPREAD_CPUS: Array<u32, 1> = Array::new();
+
+/// Number of a CPU to what it was given and what it took.
+#[btf_map]
+pub static SPREAD_COUNTERS: PerCpuArray<SpreadCounter, 1> = PerCpuArray::new();

@@ -13,6 +13,7 @@ use dmvpn_ebpf::{
     packet::Packet as _,
     receive::{self, Verdict},
     skb::SkbPacket,
+    spread,
     tunnel::{self, TunnelPacket as _},
     xdp::XdpPacket,
 };
@@ -20,6 +21,12 @@ use dmvpn_ebpf::{
 /// XDP program of an underlay interface.
 #[xdp(frags)]
 fn dmvpn_underlay(context: XdpContext) -> u32 {
+    underlay(context)
+}
+
+/// The short way, then the long one.
+#[inline(always)]
+fn underlay(context: XdpContext) -> u32 {
     let mut packet = XdpPacket(context);
     match hit::forward(&mut packet) {
         Some(verdict) => carry_out(&packet, verdict),
@@ -27,12 +34,33 @@ fn dmvpn_underlay(context: XdpContext) -> u32 {
     }
 }
 
-/// The rest of [`dmvpn_underlay`]: a function of its own, so that the short way has registers and stack to itself.
+/// The rest of [`underlay`]: a function of its own, so that the short way has registers and stack to itself.
 #[inline(never)]
 fn underlay_long_way(context: *mut xdp_md) -> u32 {
     let mut packet = XdpPacket(XdpContext::new(context));
     let verdict = receive::receive(&mut packet);
     carry_out(&packet, verdict)
+}
+
+/// XDP program of an underlay interface whose packets are spread over CPUs. What is not spread is dealt with here.
+#[xdp(frags)]
+fn dmvpn_spread(context: XdpContext) -> u32 {
+    let packet = XdpPacket(context);
+    spread::hand_over(&packet).unwrap_or_else(|| underlay(packet.0))
+}
+
+/// What a CPU does with a packet that was handed over to it: what [`dmvpn_underlay`] does, which knows a way to send it
+/// back by its own interface that is not open here.
+#[xdp(frags, map = "cpumap")]
+fn dmvpn_spread_cpu(context: XdpContext) -> u32 {
+    let packet = XdpPacket(context);
+    spread::take(&packet);
+    let interface = packet.interface();
+    match underlay(packet.0) {
+        // SAFETY: takes numbers only.
+        xdp_action::XDP_TX => unsafe { bpf_redirect(interface, 0) as u32 },
+        action => action,
+    }
 }
 
 /// XDP program of an accelerated interface.

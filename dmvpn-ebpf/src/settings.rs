@@ -18,3 +18,7 @@ pub static ROUTE_CACHE_BITS: Global<u32> = Global::new(16);
 /// Peers there can be at most, and so receivers of a multicast packet: the loader knows.
 #[unsafe(no_mangle)]
 pub static MAX_PEERS: Global<u32> = Global::new(16384);
+
+/// CPUs to spread over; only [`crate::spread`] asks.
+#[unsafe(no_mangle)]
+pub static SPREAD_WIDTH: Global<u32> = Global::new(1);

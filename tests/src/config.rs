@@ -19,6 +19,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// Most peers; `None` for the agent's default.
     pub max_peers: Option<u32>,
+    /// Which CPUs share the work, as YAML; `None` for the agent's default.
+    pub spread: Option<&'static str>,
     /// Level of the agent's log; not in the file, but on its command line.
     pub log: &'static str,
     /// Our protocol address, with the length of the tunnel's subnet.
@@ -57,6 +59,9 @@ impl fmt::Display for Config {
         writeln!(f, "state-directory: {}", self.state_directory.display())?;
         if let Some(peers) = self.max_peers {
             writeln!(f, "max-peers: {peers}")?;
+        }
+        if let Some(spread) = self.spread {
+            writeln!(f, "spread: {spread}")?;
         }
         writeln!(f, "tunnels:")?;
         writeln!(f, "  - name: {TUNNEL}")?;

@@ -247,6 +247,7 @@ impl Lab {
             pin_directory: node.pins.clone(),
             state_directory: node.files.join(format!("{}.state", node.name)),
             max_peers: None,
+            spread: None,
             log: "debug",
             address: network(node.address, length).into(),
             source: node.nbma.to_string(),

@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use dmvpn_common::{DropReason, Traffic};
+
 use super::{Agent, Tunnel, actions::ActionError, environment::Kernel, tunnels::UnderlayHook};
 use crate::{
     control::{
         protocol::{
-            Answer, CacheFlag, CacheKind, CacheRow, CounterRow, DropRow, EntryState, ErrorCount,
+            Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount,
             InterfaceRow, NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, Request,
             ShortcutRow, TcHook, UnderlayRow, View, XdpHook, XdpRow,
         },
@@ -215,7 +217,11 @@ impl Agent {
                 .tunnels
                 .underlays
                 .values()
-                .map(|interface| XdpRow { interface: interface.name.clone(), mode: xdp_hook(interface.hook) })
+                .map(|interface| XdpRow {
+                    interface: interface.name.clone(),
+                    mode: xdp_hook(interface.hook),
+                    spread: self.spread(interface.hook),
+                })
                 .collect(),
             tc: match tunnel.tc {
                 TcMode::Tcx => TcHook::Tcx,
@@ -226,8 +232,26 @@ impl Agent {
         }]
     }
 
+    /// The CPUs that share the work on what an interface receives. At TC that is the kernel's own business.
+    fn spread(&self, hook: UnderlayHook) -> Vec<CpuRow> {
+        let spread = &self.data_path.spread;
+        let row = |&cpu: &u32| {
+            // A map that cannot be read is said to be empty: the view has more to tell.
+            let counter = spread.counter(cpu).unwrap_or_default();
+            CpuRow { cpu, handed_over: counter.handed_over.packets, taken: counter.taken.packets }
+        };
+        match hook {
+            UnderlayHook::Xdp(_) => spread.cpus().iter().map(row).collect(),
+            UnderlayHook::Tc => Vec::new(),
+        }
+    }
+
     fn drops(&self) -> Result<Vec<DropRow>, DataPathError> {
-        let totals = self.data_path.drops.totals()?;
+        let mut totals = self.data_path.drops.totals()?;
+        if let Some(lost) = totals.iter_mut().find(|total| total.reason == DropReason::SpreadQueueFull) {
+            let Traffic { packets, bytes } = self.data_path.spread.missing()?;
+            (lost.packets, lost.bytes) = (packets, bytes);
+        }
         Ok(totals
             .into_iter()
             .map(|total| DropRow {

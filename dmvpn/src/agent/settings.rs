@@ -97,6 +97,7 @@ pub(super) fn data_path(config: &Config, options: RunOptions) -> Options {
         nhrp_source_limit: each_source.unwrap_or_default().saturating_mul(2),
         redirect_interval: intervals.min().unwrap_or(Duration::ZERO),
         route_cache: Options::DEFAULT_ROUTE_CACHE,
+        spread: config.spread.clone(),
     }
 }
 

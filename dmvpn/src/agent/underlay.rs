@@ -171,6 +171,13 @@ impl Agent {
         self.data_path.detach(&LinkName { hook: Hook::Xdp, interface: name.to_owned() })?;
         warn!(interface = name, reason, "no XDP in the driver: the program runs at TC, which is slower");
         info!(interface = name, hook = attached.mode.name(), kept = attached.kept, "TC attached");
+        if !self.data_path.spread.cpus().is_empty() {
+            warn!(
+                interface = name,
+                "`spread` does nothing at TC: let the kernel spread what it receives \
+                 (/sys/class/net/{name}/queues/rx-*/rps_cpus)"
+            );
+        }
         Ok(UnderlayHook::Tc)
     }
 

@@ -252,7 +252,9 @@ fn interfaces(rows: Vec<InterfaceRow>) -> String {
                 XdpHook::Offloaded => "offloaded",
                 XdpHook::Tc => "tc",
             };
-            format!("{} {mode}", hook.interface)
+            let cpus: Vec<_> = hook.spread.iter().map(|row| row.cpu.to_string()).collect();
+            let spread = if cpus.is_empty() { String::new() } else { format!(" (CPUs {})", cpus.join(" ")) };
+            format!("{} {mode}{spread}", hook.interface)
         });
         let tc = match row.tc {
             TcHook::Tcx => "tcx",

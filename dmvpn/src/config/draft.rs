@@ -14,7 +14,7 @@ use super::{
     kinds,
     model::{
         Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE_DIRECTORY, Df, FastPath,
-        Limits, Phase, Source, Tos, Tunnel, XdpMode,
+        Limits, Phase, Source, Spread, Tos, Tunnel, XdpMode,
     },
     parts::{ClusterDraft, MapDraft, MulticastDraft, NhsDraft, RouteDraft, read_limits},
     problem::Problem,
@@ -42,6 +42,9 @@ pub(super) struct Draft {
     pub(super) pin_directory: Option<At<PathBuf>>,
     pub(super) state_directory: Option<At<PathBuf>>,
     pub(super) max_peers: Option<At<u32>>,
+    pub(super) spread: Option<At<Spread>>,
+    /// `spread` as a list.
+    pub(super) spread_cpus: Vec<At<u32>>,
     pub(super) tunnels: Vec<TunnelDraft>,
 }
 
@@ -96,11 +99,17 @@ impl Draft {
         let pin_directory = section.optional("pin-directory", &kinds::PIN_DIRECTORY);
         let state_directory = section.optional("state-directory", &kinds::STATE_DIRECTORY);
         let max_peers = section.optional("max-peers", &kinds::PEER_LIMIT);
+        let (mut spread, mut spread_cpus) = (None, Vec::new());
+        if section.is_list("spread") {
+            spread_cpus = section.filled_values("spread", "CPU", &kinds::CPU);
+        } else {
+            spread = section.optional("spread", &kinds::SPREAD);
+        }
         let tunnels = section.filled_list("tunnels", "tunnel");
         section.finish();
 
         let tunnels = tunnels.iter().filter_map(|node| TunnelDraft::read(node, problems)).collect();
-        Some(Self { control_socket, pin_directory, state_directory, max_peers, tunnels })
+        Some(Self { control_socket, pin_directory, state_directory, max_peers, spread, spread_cpus, tunnels })
     }
 
     /// The configuration with its defaults; `None` when something without a default is missing.
@@ -111,6 +120,11 @@ impl Draft {
             pin_directory: value_or_else(self.pin_directory, || DEFAULT_PIN_DIRECTORY.into()),
             state_directory: value_or_else(self.state_directory, || DEFAULT_STATE_DIRECTORY.into()),
             max_peers,
+            spread: if self.spread_cpus.is_empty() {
+                value_or(self.spread, Spread::Off)
+            } else {
+                Spread::Cpus(values(self.spread_cpus))
+            },
             tunnels: self.tunnels.into_iter().map(TunnelDraft::complete).collect::<Option<_>>()?,
         })
     }

@@ -10,7 +10,8 @@ use ipnet::IpNet;
 
 use super::{
     model::{
-        Accept, Df, FastPath, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, Tos, XdpMode,
+        Accept, Df, FastPath, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, Spread, Tos,
+        XdpMode,
     },
     section::Kind,
 };
@@ -39,6 +40,14 @@ pub(super) const PIN_DIRECTORY: Kind<PathBuf> = kind("an absolute path in a BPF 
 pub(super) const STATE_DIRECTORY: Kind<PathBuf> = kind("an absolute path", absolute);
 pub(super) const PEER_LIMIT: Kind<u32> =
     kind("a number from 1 to 1048576", |text| number(text, 1..=MAX_PEERS));
+
+pub(super) const SPREAD: Kind<Spread> = kind("off, all, or a list of CPUs", |text| match text {
+    "off" => Some(Spread::Off),
+    "all" => Some(Spread::All),
+    _ => None,
+});
+/// Linux knows no more than 8192 CPUs.
+pub(super) const CPU: Kind<u32> = kind("the number of a CPU", |text| number(text, 0..=8191));
 
 pub(super) const TUNNEL_NAME: Kind<String> =
     kind("an interface name of 1 to 13 letters, digits, `-`, `_` or `.`", |text| {

@@ -39,8 +39,21 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// Most peers of all tunnels together: the size of `PEERS`.
     pub max_peers: u32,
+    /// Which CPUs share the work on received packets.
+    pub spread: Spread,
     /// At least one.
     pub tunnels: Vec<Tunnel>,
+}
+
+/// Which CPUs share the work on received packets, each for flows of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Spread {
+    /// None: a packet stays on the CPU where it comes in.
+    Off,
+    /// All that are online when the agent starts.
+    All,
+    /// These; at least one, and none twice.
+    Cpus(Vec<u32>),
 }
 
 /// One tunnel.
@@ -391,6 +404,16 @@ impl fmt::Display for Source {
 impl Serialize for Source {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Spread {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::All => serializer.serialize_str("all"),
+            Self::Cpus(cpus) => cpus.serialize(serializer),
+        }
     }
 }
 

@@ -93,6 +93,16 @@ impl<'n, 'p> Section<'n, 'p> {
         self.list(key).iter().filter_map(|item| self.value(key, item, kind)).collect()
     }
 
+    /// The values of a list that must have some; `what` completes "expected at least one ...". What is wrong is left out.
+    pub(super) fn filled_values<T>(&mut self, key: &'static str, what: &str, kind: &Kind<T>) -> Vec<At<T>> {
+        self.filled_list(key, what).iter().filter_map(|item| self.value(key, item, kind)).collect()
+    }
+
+    /// Whether there is a list, of a key that also has other values.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.find(key).is_some_and(|(_, node)| matches!(node.value, Value::List(_)))
+    }
+
     /// A mapping that may be there.
     pub(super) fn mapping(&mut self, key: &'static str) -> Option<&'n Node> {
         self.known.push(key);

@@ -28,6 +28,7 @@ const IPV6_MIN_MTU: u16 = 1280;
 /// Reports everything that is wrong with `draft` beyond single values.
 pub(super) fn validate(draft: &Draft, problems: &mut Vec<Problem>) {
     let mut report = Report { problems };
+    report.cpus(draft);
     report.tunnels(draft);
     for tunnel in &draft.tunnels {
         report.tunnel(tunnel);
@@ -63,6 +64,14 @@ impl Report<'_> {
             self.add(at, format!("{what} is on line {line} too"));
         }
         earlier.is_some()
+    }
+
+    /// Two shares of one CPU are a mistake.
+    fn cpus(&mut self, draft: &Draft) {
+        let mut seen = HashMap::new();
+        for &At { at, value: cpu } in &draft.spread_cpus {
+            self.duplicate(&mut seen, cpu, at, &format!("`spread`: CPU {cpu}"));
+        }
     }
 
     /// Rules between tunnels.

@@ -355,6 +355,20 @@ pub struct XdpRow {
     pub interface: String,
     /// How the program is attached.
     pub mode: XdpHook,
+    /// The CPUs that share the work; none: a packet stays on the CPU where it comes in. Their counters are of all
+    /// interfaces together.
+    pub spread: Vec<CpuRow>,
+}
+
+/// A CPU that shares the work on received packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuRow {
+    /// Its number.
+    pub cpu: u32,
+    /// Packets that other CPUs handed over to it.
+    pub handed_over: u64,
+    /// Of those, packets that it took. The others wait, or are lost because its queue was full.
+    pub taken: u64,
 }
 
 /// How an XDP program is attached.

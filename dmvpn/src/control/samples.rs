@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::protocol::{
-    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, DropRow, EntryState, ErrorCount, InterfaceRow,
-    NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook, UnderlayRow,
-    XdpHook, XdpRow,
+    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount,
+    InterfaceRow, NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook,
+    UnderlayRow, XdpHook, XdpRow,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -206,8 +206,15 @@ pub(crate) fn interfaces() -> Answer {
             key: Some(42),
             mtu: 1472,
             xdp: vec![
-                XdpRow { interface: "eth0".into(), mode: XdpHook::Native },
-                XdpRow { interface: "eth1".into(), mode: XdpHook::Generic },
+                XdpRow {
+                    interface: "eth0".into(),
+                    mode: XdpHook::Native,
+                    spread: vec![
+                        CpuRow { cpu: 0, handed_over: 0, taken: 0 },
+                        CpuRow { cpu: 2, handed_over: 5_000_000_000, taken: 4_999_999_999 },
+                    ],
+                },
+                XdpRow { interface: "eth1".into(), mode: XdpHook::Generic, spread: Vec::new() },
             ],
             tc: TcHook::Tcx,
             peers: 3,

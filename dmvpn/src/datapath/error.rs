@@ -2,7 +2,11 @@
 
 use std::{io, net::IpAddr, path::PathBuf};
 
-use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use aya::{
+    EbpfError,
+    maps::{MapError, xdp::XdpMapError},
+    programs::ProgramError,
+};
 use dmvpn_common::LAYOUT_VERSION;
 use thiserror::Error;
 
@@ -107,6 +111,22 @@ pub enum DataPathError {
         program: &'static str,
         /// Why, with the verifier's log.
         source: Box<ProgramError>,
+    },
+    /// A CPU that is to share the work does not run.
+    #[error("spread: CPU {cpu} is not online: the CPUs of this box that are, are {online}")]
+    CpuNotOnline {
+        /// Its number.
+        cpu: u32,
+        /// Those that are, as the kernel lists them: `0-3,6`.
+        online: String,
+    },
+    /// The kernel does not let packets be handed over to another CPU.
+    #[error("the kernel refuses to hand packets over to CPU {cpu}: `spread: off` does without")]
+    Spread {
+        /// Its number.
+        cpu: u32,
+        /// Why not.
+        source: Box<XdpMapError>,
     },
     /// A map operation failed.
     #[error("cannot {operation} map {map}")]

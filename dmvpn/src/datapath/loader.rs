@@ -11,14 +11,17 @@ use dmvpn_common::{map_names, program_names};
 
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
-    MulticastTable, PeerTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc, attach_xdp,
+    MulticastTable, PeerTable, SpreadTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc,
+    attach_xdp,
     cached_counts::CachedCounts,
     capabilities,
+    cpus::Cpus,
     map_layout::{self, SizedMap},
     peers::PeerMaps,
     pin_directory::PinDirectory,
+    spread,
 };
-use crate::config::{BpfLog, XdpMode};
+use crate::config::{BpfLog, Spread, XdpMode};
 
 /// The programs and maps, built with the agent.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
@@ -29,6 +32,7 @@ mod settings {
     pub(super) const REDIRECT_INTERVAL_NS: &str = "REDIRECT_INTERVAL_NS";
     pub(super) const ROUTE_CACHE_BITS: &str = "ROUTE_CACHE_BITS";
     pub(super) const MAX_PEERS: &str = "MAX_PEERS";
+    pub(super) const SPREAD_WIDTH: &str = "SPREAD_WIDTH";
 }
 
 /// How to load.
@@ -48,6 +52,8 @@ pub struct Options {
     pub redirect_interval: Duration,
     /// Routes that each CPU remembers, rounded up to a power of two; 64 bytes each, and half as much again for IPv6.
     pub route_cache: u32,
+    /// Which CPUs share the work on received packets.
+    pub spread: Spread,
 }
 
 impl Options {
@@ -75,6 +81,8 @@ pub struct DataPath {
     pub drops: DropCounters,
     /// What concerns the whole box.
     pub control: ControlTable,
+    /// Packets that went from one CPU to another.
+    pub spread: SpreadTable,
     ebpf: Ebpf,
     pins: PinDirectory,
     /// Where there is a `clsact` filter of ours, which cannot be pinned.
@@ -87,9 +95,14 @@ impl DataPath {
     pub fn open(options: &Options) -> Result<Self, DataPathError> {
         capabilities::check()?;
         let pins = PinDirectory::open(&options.pin_directory)?;
-        let sized = sized_maps(options)?;
+        let cpus = Cpus::read()?;
+        let spread_over = cpus.chosen(&options.spread)?;
+        let sized = sized_maps(options, &cpus);
         map_layout::check_pinned(&pins, OBJECT, &sized)?;
-        let mut ebpf = load(options, &pins, &sized)?;
+        let mut ebpf = load(options, &pins, &sized, &cpus, &spread_over)?;
+        if !spread_over.is_empty() {
+            spread::prepare(&mut ebpf, &spread_over)?;
+        }
         let control = ControlTable::open(take_map(&mut ebpf, map_names::CONTROL)?)?;
         let mut interfaces =
             InterfaceTable::new(take_map(&mut ebpf, map_names::INTERFACES)?, control.clone());
@@ -113,6 +126,7 @@ impl DataPath {
                 control: control.clone(),
             })?,
             drops: DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?,
+            spread: SpreadTable::new(take_map(&mut ebpf, map_names::SPREAD_COUNTERS)?, spread_over),
             control,
             ebpf,
             pins,
@@ -120,9 +134,15 @@ impl DataPath {
         })
     }
 
-    /// Attaches the underlay program to XDP of an interface, or swaps it in where an earlier run attached it.
+    /// Attaches the underlay program to XDP of an interface, the one that spreads if CPUs were chosen for that; or swaps
+    /// it in where an earlier run attached one.
     pub fn attach_xdp(&mut self, interface: &str, mode: XdpMode) -> Result<XdpAttachment, DataPathError> {
-        let program = program::<Xdp>(&mut self.ebpf, program_names::XDP_UNDERLAY)?;
+        let name = if self.spread.cpus().is_empty() {
+            program_names::XDP_UNDERLAY
+        } else {
+            program_names::XDP_SPREAD
+        };
+        let program = program::<Xdp>(&mut self.ebpf, name)?;
         attach_xdp::attach(program, &self.pins, interface, mode)
     }
 
@@ -202,13 +222,8 @@ impl DataPath {
 
 /// The maps whose size the configuration or the machine decides. Index 0 of an array means "none", so it has one entry
 /// more.
-fn sized_maps(options: &Options) -> Result<[SizedMap; 7], DataPathError> {
-    let cpus = aya::util::nr_cpus().map_err(|(path, source)| DataPathError::File {
-        operation: "read the number of CPUs from",
-        path: path.into(),
-        source,
-    })?;
-    let slots = (1_u32 << options.route_cache_bits()).saturating_mul(u32::try_from(cpus).unwrap_or(u32::MAX));
+fn sized_maps(options: &Options, cpus: &Cpus) -> [SizedMap; 8] {
+    let slots = (1_u32 << options.route_cache_bits()).saturating_mul(cpus.possible());
     let cache = |name, entries| SizedMap { name, entries, setting: "route-cache", unused: 0 };
     let peers = |name, unused| SizedMap {
         name,
@@ -222,7 +237,7 @@ fn sized_maps(options: &Options) -> Result<[SizedMap; 7], DataPathError> {
         setting: "max-underlay",
         unused: 1,
     };
-    Ok([
+    [
         peers(map_names::PEER_BY_NBMA, 0),
         peers(map_names::PEERS, 1),
         peers(map_names::PEER_COUNTERS, 1),
@@ -230,33 +245,51 @@ fn sized_maps(options: &Options) -> Result<[SizedMap; 7], DataPathError> {
         underlay,
         cache(map_names::ROUTE_CACHE, slots),
         cache(map_names::ROUTE_CACHE_IPV6, slots / 4),
-    ])
+        SizedMap {
+            name: map_names::SPREAD_COUNTERS,
+            entries: cpus.possible(),
+            setting: "the number of CPUs",
+            unused: 0,
+        },
+    ]
 }
 
-fn load(options: &Options, pins: &PinDirectory, sized: &[SizedMap]) -> Result<Ebpf, DataPathError> {
+fn load(
+    options: &Options,
+    pins: &PinDirectory,
+    sized: &[SizedMap],
+    cpus: &Cpus,
+    spread_over: &[u32],
+) -> Result<Ebpf, DataPathError> {
     let log = options.log as u8;
     // 584 years fit.
     let redirect_interval = u64::try_from(options.redirect_interval.as_nanos()).unwrap_or(u64::MAX);
     let cache_bits = options.route_cache_bits();
+    let spread_width = u32::try_from(spread_over.len()).unwrap_or(u32::MAX);
     let mut loader = EbpfLoader::new();
     loader
         .override_global(aya_log::LEVEL, &log, true)
         .override_global(settings::NHRP_SOURCE_LIMIT, &options.nhrp_source_limit, true)
         .override_global(settings::REDIRECT_INTERVAL_NS, &redirect_interval, true)
         .override_global(settings::ROUTE_CACHE_BITS, &cache_bits, true)
-        .override_global(settings::MAX_PEERS, &options.max_peers, true);
+        .override_global(settings::MAX_PEERS, &options.max_peers, true)
+        .override_global(settings::SPREAD_WIDTH, &spread_width, true);
     for name in map_names::ALL {
         loader.map_pin_path(name, pins.map(name));
     }
     for map in sized {
         loader.map_max_entries(map.name, map.entries);
     }
+    loader.map_max_entries(map_names::SPREAD_QUEUES, cpus.possible());
+    loader.map_max_entries(map_names::SPREAD_CPUS, cpus.possible());
     let mut ebpf = loader.load(OBJECT).map_err(|error| DataPathError::Load(Box::new(error)))?;
     let refused = |program| move |source| DataPathError::Program { program, source: Box::new(source) };
-    let xdp = program::<Xdp>(&mut ebpf, program_names::XDP_UNDERLAY)?;
-    patiently(|| xdp.load()).map_err(refused(program_names::XDP_UNDERLAY))?;
-    let lan = program::<Xdp>(&mut ebpf, program_names::XDP_LAN)?;
-    patiently(|| lan.load()).map_err(refused(program_names::XDP_LAN))?;
+    let spreading: &[_] = &[program_names::XDP_SPREAD, program_names::XDP_SPREAD_CPU];
+    let underlay: &[_] = if spread_over.is_empty() { &[program_names::XDP_UNDERLAY] } else { spreading };
+    for &name in underlay.iter().chain(&[program_names::XDP_LAN]) {
+        let xdp = program::<Xdp>(&mut ebpf, name)?;
+        patiently(|| xdp.load()).map_err(refused(name))?;
+    }
     let tc = program::<SchedClassifier>(&mut ebpf, program_names::TC_TUNNEL)?;
     patiently(|| tc.load()).map_err(refused(program_names::TC_TUNNEL))?;
     let twin = program::<SchedClassifier>(&mut ebpf, program_names::TC_UNDERLAY)?;
@@ -282,7 +315,7 @@ fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), P
 }
 
 /// A program of the object, as the type it has.
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataPathError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, DataPathError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -292,7 +325,7 @@ where
 }
 
 /// A map of the object, as the type it has.
-fn take_map<M: TryFrom<Map, Error = MapError>>(
+pub(super) fn take_map<M: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, DataPathError> {

@@ -4,5 +4,6 @@ mod attach;
 mod events;
 mod multicast;
 mod open;
+mod spread;
 mod tables;
 mod testbed;

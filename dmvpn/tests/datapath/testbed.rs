@@ -9,7 +9,7 @@ use std::{
 };
 
 use dmvpn::{
-    config::BpfLog,
+    config::{BpfLog, Spread},
     datapath::{DataPath, DataPathError, DontFragment, Options, OuterTos, TunnelParameters},
 };
 use dmvpn_common::FastPath;
@@ -38,6 +38,7 @@ impl Pins {
             nhrp_source_limit: 200,
             redirect_interval: Duration::from_secs(8),
             route_cache: 4,
+            spread: Spread::Off,
         }
     }
 

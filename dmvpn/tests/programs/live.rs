@@ -17,30 +17,33 @@ use dmvpn_common::{FastPath, PeerMac, Tunnel, Underlay, UnderlayState, program_n
 use crate::{
     hub::add_neighbour,
     namespace::{Namespace, index_of, ip, mac_text, run},
-    programs::{Programs, peer_of},
+    programs::{Programs, Settings, peer_of},
 };
 
 /// Longest time anything may take; milliseconds when nothing is wrong.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the two boxes are built.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
-    key: Option<u32>,
+pub(crate) struct Plan {
+    pub(crate) key: Option<u32>,
     /// XDP, or TC.
-    mode: Option<XdpMode>,
+    pub(crate) mode: Option<XdpMode>,
     /// Whether the tunnel program knows the next hop's link-layer address, or leaves that to the kernel.
-    next_hop: UnderlayState,
+    pub(crate) next_hop: UnderlayState,
     /// `ethtool -K wan0`: what the underlay promises to do for the sender.
-    offload: &'static str,
+    pub(crate) offload: &'static str,
+    /// The CPUs that share the work of the right one, if any.
+    pub(crate) spread: &'static [u32],
 }
 
-const PLAN: Plan = Plan {
+pub(crate) const PLAN: Plan = Plan {
     key: None,
     mode: Some(XdpMode::Driver),
     next_hop: UnderlayState::Valid,
     // A veth pair hands on packets without checksums, and XDP cannot tell. Real interfaces complete them.
     offload: "tx off",
+    spread: &[],
 };
 
 /// One of the boxes, by the last byte of its addresses.
@@ -89,7 +92,8 @@ impl Side {
             mss_ipv4: 0,
             mss_ipv6: 0,
         };
-        let mut programs = Programs::load();
+        let spread = if ours == RIGHT.ours { plan.spread } else { &[] };
+        let mut programs = Programs::load_with(Settings { spread, ..Settings::default() });
         programs.add_tunnel(Self::nbma(ours), plan.key, tunnel);
         programs.add_peer(1, &peer_of(Self::nbma(ours), &tunnel, Self::nbma(theirs), plan.key));
         programs.set_next_hop(
@@ -105,7 +109,8 @@ impl Side {
             },
         );
         match plan.mode {
-            Some(mode) => programs.attach_underlay("wan0", mode),
+            Some(mode) if spread.is_empty() => programs.attach_underlay("wan0", mode),
+            Some(mode) => programs.attach_spread("wan0", mode),
             None => programs.attach_underlay_tc("wan0"),
         }
         programs.attach_tunnel("dmvpn0");
@@ -114,14 +119,14 @@ impl Side {
 }
 
 /// Two boxes that are connected.
-struct Pair {
-    left: Namespace,
-    right: Namespace,
-    programs: [Programs; 2],
+pub(crate) struct Pair {
+    pub(crate) left: Namespace,
+    pub(crate) right: Namespace,
+    pub(crate) programs: [Programs; 2],
 }
 
 impl Pair {
-    fn new(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         let (left, right) = (Namespace::new(), Namespace::new());
         left.run(|| ip(&format!("link add wan0 type veth peer name wan0 netns {}", right.path())));
         let programs = [left.run(|| LEFT.build(plan)), right.run(|| RIGHT.build(plan))];
@@ -129,7 +134,7 @@ impl Pair {
     }
 
     /// Sends `size` bytes by TCP through the tunnel, and back. No segment may arrive with a wrong checksum.
-    fn transfer(&self, size: usize) {
+    pub(crate) fn transfer(&self, size: usize) {
         let listener = self.right.run(|| TcpListener::bind("10.0.0.2:7").unwrap());
         // Not joined before it is known to end: it waits for a connection that may never come.
         let echo = std::thread::spawn(move || {

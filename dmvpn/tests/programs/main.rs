@@ -21,6 +21,7 @@ mod refuse;
 mod resolve;
 mod size;
 mod source;
+mod spread;
 mod tc;
 mod transit;
 mod vlan;

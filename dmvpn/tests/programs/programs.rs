@@ -4,15 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
-    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::{ProgramError, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
+    maps::{Array, CpuMap, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::{ProgramError, ProgramFd, ProgramInfo, SchedClassifier, TcAttachType, Xdp, XdpMode},
 };
 use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
     CachedRoute, CachedRoute6, CachedVerdict, CachedWay, Control, DropCounter, DropReason, EVENT_HEAD_SIZE,
     Event, FastPath, Interface, InterfaceRole, Keyed, LocalAddress, MulticastReceiver, NbmaKey, Peer,
-    PeerCounters, PeerIndex, PeerState, Traffic, Tunnel, TunnelKey, Underlay, UnderlayState, map_names,
-    program_names,
+    PeerCounters, PeerIndex, PeerState, SpreadCounter, Traffic, Tunnel, TunnelKey, Underlay, UnderlayState,
+    map_names, program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -59,11 +59,19 @@ pub(crate) struct Settings {
     pub(crate) log_level: u8,
     /// Peers there is room for, index 0 not counted.
     pub(crate) max_peers: u32,
+    /// The CPUs to spread over; none: the programs for that are not loaded.
+    pub(crate) spread: &'static [u32],
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { nhrp_source_limit: 200, redirect_interval_ns: 8_000_000_000, log_level: 0, max_peers: 8 }
+        Self {
+            nhrp_source_limit: 200,
+            redirect_interval_ns: 8_000_000_000,
+            log_level: 0,
+            max_peers: 8,
+            spread: &[],
+        }
     }
 }
 
@@ -78,7 +86,7 @@ impl Programs {
     }
 
     pub(crate) fn load_with(settings: Settings) -> Self {
-        let Settings { nhrp_source_limit, redirect_interval_ns, log_level, max_peers } = settings;
+        let Settings { nhrp_source_limit, redirect_interval_ns, log_level, max_peers, spread } = settings;
         let cpus = u32::try_from(aya::util::nr_cpus().unwrap()).unwrap();
         let mut ebpf = EbpfLoader::new()
             .override_global("NHRP_SOURCE_LIMIT", &nhrp_source_limit, true)
@@ -88,6 +96,10 @@ impl Programs {
             .map_max_entries(map_names::ROUTE_CACHE, cpus << CACHE_BITS)
             .map_max_entries(map_names::ROUTE_CACHE_IPV6, cpus << CACHE_BITS >> 2)
             .override_global("MAX_PEERS", &max_peers, true)
+            .override_global("SPREAD_WIDTH", &u32::try_from(spread.len()).unwrap(), true)
+            .map_max_entries(map_names::SPREAD_QUEUES, cpus)
+            .map_max_entries(map_names::SPREAD_CPUS, cpus)
+            .map_max_entries(map_names::SPREAD_COUNTERS, cpus)
             .map_max_entries(map_names::PEERS, max_peers + 1)
             .map_max_entries(map_names::PEER_BY_NBMA, max_peers)
             .map_max_entries(map_names::PEER_COUNTERS, max_peers + 1)
@@ -105,7 +117,50 @@ impl Programs {
         let tunnel: &mut SchedClassifier =
             ebpf.program_mut(program_names::TC_TUNNEL).unwrap().try_into().unwrap();
         load_patiently(|| tunnel.load());
-        Self { ebpf }
+        let mut programs = Self { ebpf };
+        if !spread.is_empty() {
+            programs.prepare_spreading(spread);
+        }
+        programs
+    }
+
+    fn prepare_spreading(&mut self, cpus: &[u32]) {
+        /// Enough for all that a test sends while a busy machine does not look.
+        const QUEUE_SIZE: u32 = 16_384;
+        for name in [program_names::XDP_SPREAD, program_names::XDP_SPREAD_CPU] {
+            let program: &mut Xdp = self.ebpf.program_mut(name).unwrap().try_into().unwrap();
+            load_patiently(|| program.load());
+        }
+        let worker = self.worker();
+        for (slot, &cpu) in (0..).zip(cpus) {
+            self.array::<u32>(map_names::SPREAD_CPUS).set(slot, cpu, 0).unwrap();
+            self.set_queue(cpu, QUEUE_SIZE, &worker);
+        }
+    }
+
+    /// What CPUs run on packets that were handed over to them.
+    pub(crate) fn worker(&self) -> ProgramFd {
+        let worker: &Xdp = self.ebpf.program(program_names::XDP_SPREAD_CPU).unwrap().try_into().unwrap();
+        worker.fd().unwrap().try_clone().unwrap()
+    }
+
+    /// Gives a CPU another queue, of `size` packets, and a program to run on them.
+    pub(crate) fn set_queue(&mut self, cpu: u32, size: u32, worker: &ProgramFd) {
+        let mut queues: CpuMap<_> = self.map_mut(map_names::SPREAD_QUEUES).try_into().unwrap();
+        queues.set(cpu, size, Some(worker), 0).unwrap();
+    }
+
+    /// What a CPU was given by others, and what it took.
+    pub(crate) fn spread(&self, cpu: u32) -> SpreadCounter {
+        let counters: PerCpuArray<_, SpreadCounter> =
+            self.map(map_names::SPREAD_COUNTERS).try_into().unwrap();
+        let values = counters.get(&cpu, 0).unwrap();
+        values.iter().fold(SpreadCounter::default(), |total, value| total.plus(value))
+    }
+
+    /// Runs the program that spreads on a frame.
+    pub(crate) fn receive_and_spread(&self, frame: &[u8]) -> Outcome {
+        self.run_xdp(program_names::XDP_SPREAD, 1, frame)
     }
 
     /// The programs of a box with one tunnel without key, two spokes that are up (indexes 1 and 2), and a next hop
@@ -140,6 +195,12 @@ impl Programs {
 
     pub(crate) fn set_peer(&mut self, index: u32, peer: &Peer) {
         self.array::<Peer>(map_names::PEERS).set(index, *peer, 0).unwrap();
+    }
+
+    pub(crate) fn change_peer(&mut self, index: u32, change: impl FnOnce(&mut Peer)) {
+        let mut peer = self.array::<Peer>(map_names::PEERS).get(&index, 0).unwrap();
+        change(&mut peer);
+        self.set_peer(index, &peer);
     }
 
     /// Makes these peers, in this order, the receivers of multicast packets of a tunnel.
@@ -327,6 +388,12 @@ impl Programs {
     pub(crate) fn attach_underlay(&mut self, interface: &str, mode: XdpMode) {
         let program: &mut Xdp =
             self.ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
+        program.attach(interface, mode).unwrap();
+    }
+
+    /// Attaches the program that spreads likewise.
+    pub(crate) fn attach_spread(&mut self, interface: &str, mode: XdpMode) {
+        let program: &mut Xdp = self.ebpf.program_mut(program_names::XDP_SPREAD).unwrap().try_into().unwrap();
         program.attach(interface, mode).unwrap();
     }
 

@@ -79,6 +79,7 @@ impl Hosts {
             pin_directory: host.pins.clone(),
             state_directory: host.files.join(format!("{}.state", host.name)),
             max_peers: None,
+            spread: None,
             log: "info",
             address: Ipv4Net::new_assert(host.address, 24).into(),
             source: host.nbma.to_string(),

@@ -22,5 +22,6 @@ mod registration;
 mod restart;
 mod signals;
 mod source;
+mod spread;
 mod state;
 mod strangers;

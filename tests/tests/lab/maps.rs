@@ -26,7 +26,7 @@ fn bpftool_prints_them_with_names() -> Result<()> {
     for map in map_names::ALL {
         assert!(directory.join(map).exists(), "{map} is not pinned");
     }
-    let expected: [(&str, &[&str]); 13] = [
+    let expected: [(&str, &[&str]); 14] = [
         (
             map_names::TUNNELS,
             &["\"keyed\": \"Yes\"", "\"key\": 42", "\"far_ifindex\"", "\"family\": \"Ipv4\""],
@@ -43,6 +43,7 @@ fn bpftool_prints_them_with_names() -> Result<()> {
         (map_names::INTERFACES, &["\"role\": \"Tunnel\"", "\"first_receiver\""]),
         (map_names::MULTICAST, &["\"next\": 0"]),
         (map_names::POLICERS, &["\"rate\": 0", "\"burst\""]),
+        (map_names::SPREAD_COUNTERS, &["\"handed_over\"", "\"taken\""]),
     ];
     for (map, words) in expected {
         let text = dump(&directory, map).with_context(|| format!("dumping {map}"))?;

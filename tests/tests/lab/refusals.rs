@@ -168,3 +168,13 @@ fn a_second_tunnel_that_cannot_be_beside_one_that_runs() -> Result<()> {
     spoke.wait_registered()?;
     hub.wait_cached(spoke.node())
 }
+
+#[test]
+fn a_cpu_that_does_not_run_is_refused() -> Result<()> {
+    let lab = lab()?;
+    let config = Config { spread: Some("[0, 8191]"), ..lab.config(&lab.hub) };
+    let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
+    refuses(&lab, &failure, &["spread: CPU 8191 is not online: the CPUs of this box that are, are 0"]);
+    assert!(!config.pin_directory.exists(), "pins were left behind");
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use super::{assert_problems, tunnel};
 use crate::config::{
     Accept, Config, Df, FastPath, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress,
-    NhsCluster, NhsNbma, Phase, Source, StaticMap, StaticRoute, Tos, XdpMode,
+    NhsCluster, NhsNbma, Phase, Source, Spread, StaticMap, StaticRoute, Tos, XdpMode,
 };
 
 #[test]
@@ -202,6 +202,7 @@ control-socket: /run/dmvpn/control.sock
 pin-directory: /sys/fs/bpf/dmvpn
 state-directory: /var/lib/dmvpn
 max-peers: 16384
+spread: off
 tunnels:
 - name: dmvpn0
   address: 10.0.0.1/24
@@ -252,6 +253,19 @@ tunnels:
 "
     );
     assert!(!format!("{config:?}").contains("s3cret"));
+}
+
+#[test]
+fn accepts_cpus_to_share_the_work() {
+    for (text, spread, effective) in [
+        ("off", Spread::Off, "spread: off\n"),
+        ("all", Spread::All, "spread: all\n"),
+        ("[3, 0]", Spread::Cpus(vec![3, 0]), "spread:\n- 3\n- 0\n"),
+    ] {
+        let config = Config::parse(format!("spread: {text}\n{}", tunnel("")).as_bytes()).unwrap();
+        assert_eq!(config.spread, spread);
+        assert!(serde_yaml::to_string(&config).unwrap().contains(effective));
+    }
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn prints_a_line_a_problem_with_the_file_and_stops_at_fifty() {
     let path = path.display().to_string();
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 51);
-    let accepted = "(accepted: control-socket, pin-directory, state-directory, max-peers, tunnels)";
+    let accepted = "(accepted: control-socket, pin-directory, state-directory, max-peers, spread, tunnels)";
     assert_eq!(lines[0], format!("{path}:5:1: unknown key `x0` {accepted}"));
     assert_eq!(lines[50], format!("{path}: and 10 more"));
 }

@@ -24,7 +24,7 @@ fn reports_unknown_keys_with_the_accepted_ones() {
         &format!("tunnel: []\n{}", tunnel("nhs:\n  - address: 10.0.0.9\n    nmba: 203.0.113.1")),
         &[
             "1:1: unknown key `tunnel`, did you mean `tunnels`? (accepted: control-socket, pin-directory, \
-             state-directory, max-peers, \
+             state-directory, max-peers, spread, \
              tunnels)",
             "7:9: missing key `nbma`: expected the server's address outside the tunnel, or its host name",
             "8:9: unknown key `nmba`, did you mean `nbma`? (accepted: address, nbma, priority, cluster)",
@@ -219,6 +219,23 @@ fn reports_each_top_level_value_that_is_not_accepted() {
             "2:12: `max-peers`: `0` is not accepted: expected a number from 1 to 1048576",
         ],
     );
+}
+
+#[test]
+fn reports_cpus_that_are_none() {
+    let tunnels = tunnel("");
+    for (spread, problem) in [
+        ("on", "1:9: `spread`: `on` is not accepted: expected off, all, or a list of CPUs"),
+        ("2", "1:9: `spread`: `2` is not accepted: expected off, all, or a list of CPUs"),
+        ("{}", "1:9: `spread`: a mapping is not accepted: expected off, all, or a list of CPUs"),
+        ("", "1:1: `spread` has no value: expected off, all, or a list of CPUs"),
+        ("[]", "1:1: no `spread`: expected a list with at least one CPU"),
+        ("[0, 0-3]", "1:13: `spread`: `0-3` is not accepted: expected the number of a CPU"),
+        ("[0, 8192]", "1:13: `spread`: `8192` is not accepted: expected the number of a CPU"),
+        ("[1, 0, 1]", "1:16: `spread`: CPU 1 is on line 1 too"),
+    ] {
+        assert_problems(&format!("spread: {spread}\n{tunnels}"), &[problem]);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use aya::{
     programs::{ProgramFd, loaded_programs},
 };
 use dmvpn::{
-    config::BpfLog,
+    config::{BpfLog, Spread},
     datapath::{DataPath, DontFragment, LinkAddresses, NextHop, Options, OuterTos, TcMode, TunnelParameters},
 };
 use dmvpn_common::{FastPath, LAYOUT_VERSION, PeerMac, PeerState, map_names, program_names};
@@ -135,6 +135,7 @@ impl Box {
             // Once for each flow, while the caches warm up: then nothing is due for the rest of the bench.
             redirect_interval: Duration::from_hours(1),
             route_cache: Options::DEFAULT_ROUTE_CACHE,
+            spread: Spread::Off,
         };
         let data_path = DataPath::open(&options).context("loading the data path")?;
         let tunnel = TunnelParameters {

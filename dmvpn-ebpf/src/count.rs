@@ -37,10 +37,13 @@ impl Path {
     }
 }
 
-/// Counts inner packets (several in an offloaded one) of `bytes` bytes in all from a peer.
+/// Counts inner packets (several in an offloaded one) of `bytes` bytes in all from a peer; those of a stranger, peer 0, are
+/// nobody's.
 #[inline(always)]
 pub fn received(path: Path, peer: u32, packets: u32, bytes: u32) {
-    if let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer) {
+    if peer != 0
+        && let Some(counters) = PEER_COUNTERS.get_ptr_mut(peer)
+    {
         // SAFETY: the value of this CPU, as above.
         let counters = unsafe { &mut *counters };
         add(

@@ -57,7 +57,8 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
         && header.plain
         && header.ttl > 1
         && ipv4::is_unicast(header.source)
-        && ipv4::checksum_is_right(&inner);
+        && ipv4::checksum_is_right(&inner)
+        && ipv4::checksum_is_right(&outer);
     if !fit {
         return None;
     }

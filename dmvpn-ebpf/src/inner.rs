@@ -128,7 +128,9 @@ impl Inner for Ipv4 {
 
     #[inline(always)]
     fn checksum_is_right<P: Packet>(packet: &P, offset: u32) -> bool {
-        packet.block(offset as usize).is_some_and(|header| ipv4::checksum_is_right(&header))
+        packet
+            .block::<{ ipv4::LENGTH as usize }>(offset as usize)
+            .is_some_and(|header| ipv4::checksum_is_right(&header))
     }
 
     #[inline(always)]

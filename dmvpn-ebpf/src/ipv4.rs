@@ -98,9 +98,9 @@ pub const fn is_fragment(word: u16) -> bool {
     word & FRAGMENT != 0
 }
 
-/// Whether the checksum of a header without options is right.
+/// Whether the checksum of a header without options, at the start of a block, is right.
 #[inline(always)]
-pub fn checksum_is_right(header: &Block<'_, SIZE>) -> bool {
+pub fn checksum_is_right<const LENGTH: usize>(header: &Block<'_, LENGTH>) -> bool {
     // Words of 32 bits, in any byte order: the sum is all ones or it is not (RFC 1071, section 2).
     let sum = u64::from(header.copy_out::<u32, 0>())
         + u64::from(header.copy_out::<u32, 4>())
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn checks_the_checksum() {
-        assert!(checksum_is_right(&with(&[]).block(0).unwrap()));
+        assert!(checksum_is_right(&with(&[]).block::<SIZE>(0).unwrap()));
         for (at, byte) in HEADER.into_iter().enumerate() {
             let wrong = with(&[(at, byte ^ 0x10)]);
-            assert!(!checksum_is_right(&wrong.block(0).unwrap()), "byte {at}");
+            assert!(!checksum_is_right(&wrong.block::<SIZE>(0).unwrap()), "byte {at}");
         }
     }
 

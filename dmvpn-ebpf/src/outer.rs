@@ -167,7 +167,7 @@ mod tests {
                 let (header, rest) = packet.0[14..].split_at(length);
                 assert_eq!(packet.0[..14], [0xee; 14], "the Ethernet header is left alone");
                 assert_eq!(rest, [0xee; 2], "so is what follows");
-                assert!(ipv4::checksum_is_right(&packet.block(14).unwrap()), "{inner} {tos}");
+                assert!(ipv4::checksum_is_right(&packet.block::<20>(14).unwrap()), "{inner} {tos}");
                 let mut expected = peer.header;
                 expected[1] = tos;
                 expected[2..4].copy_from_slice(&(inner as u16 + length as u16).to_be_bytes());
@@ -215,7 +215,7 @@ mod tests {
             let packet = TestPacket(vec![0; 38]);
             assert!(write(&packet, 14, &peer, Inner { length: 20, tos: 0, df, protocol: ethernet::IPV4 }));
             assert_eq!(packet.0[20], expected);
-            assert!(ipv4::checksum_is_right(&packet.block(14).unwrap()));
+            assert!(ipv4::checksum_is_right(&packet.block::<20>(14).unwrap()));
         }
     }
 }

@@ -159,10 +159,12 @@ fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Option<Ip> {
     match kind {
         ethernet::IPV4 => {
             let header = packet.block::<{ ipv4::LENGTH as usize }>(link as usize)?;
-            // Options and fragments are for the kernel, which reassembles; the agent's raw socket takes it from there.
+            // Options and fragments are for the kernel, which reassembles; the agent's raw socket takes it from there. The
+            // kernel also refuses, and counts, headers that were damaged on the way.
             if header.byte::<0>() != ipv4::NO_OPTIONS
                 || header.byte::<9>() != IPPROTO_GRE
                 || ipv4::is_fragment(header.half::<6>())
+                || !ipv4::checksum_is_right(&header)
             {
                 return None;
             }

@@ -252,6 +252,10 @@ fn every_packet_is_looked_at_although_its_way_is_known() {
             assert_eq!(outcome.action, xdp::DROP, "{what}");
             assert_eq!(drops, [(reason, 1, frame.len() as u64)], "{what}");
         }
+        let mut damaged = frame_of(&inner());
+        damaged[14 + 8] ^= 1;
+        let untouched = Outcome { action: xdp::PASS, frame: damaged.clone() };
+        assert_eq!(hub.programs.receive(&damaged), untouched, "the outer header's checksum");
         let mut fragment = Gre::from(SPOKE_1, inner().bytes());
         fragment.ip.fragment = 0x2000;
         assert_eq!(hub.programs.receive(&fragment.frame()).action, xdp::PASS);

@@ -38,6 +38,11 @@ fn passes_what_is_none_of_its_business() {
         ("GRE for another address", elsewhere(data()).frame()),
         ("with a key, for another address", elsewhere(Gre { key: Some(1), ..data() }).frame()),
         ("PPTP for another address", elsewhere(Gre { flags: 0x3001, ..data() }).frame()),
+        ("damaged on the way", {
+            let mut frame = data().frame();
+            frame[14 + 8] ^= 0x40;
+            frame
+        }),
         ("the key cut off, for another address", {
             elsewhere(Gre { key: Some(1), payload: Vec::new(), ..data() }).frame()[..40].to_vec()
         }),

@@ -4,7 +4,7 @@ use dmvpn_common::{DropReason, FastPath, GRE_PROTOCOL_NHRP, PeerState, TunnelFla
 
 use super::{
     oracle::{self, Expected, Hook},
-    packet::{Inner, Outer, decapsulated_tos, half, is_unicast, word},
+    packet::{Inner, Outer, decapsulated_tos, half, is_unicast, sum, word},
     world::{Endpoint, LAN_MTU, Route, TUNNEL_MTU, World, route},
 };
 use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
@@ -29,6 +29,10 @@ pub(super) fn expected(world: &World, hook: Hook, ingress: u32, frame: &[u8]) ->
     let pass = || vec![Expected::pass(frame)];
     let drop = |reason| vec![Expected::drop(reason)];
     let Some(outer) = Outer::read(frame) else { return pass() };
+    // The kernel refuses a damaged header.
+    if outer.local.is_ipv4() && sum(&frame[outer.link..outer.link + 20]) != 0xffff {
+        return pass();
+    }
     let (Some(flags), Some(protocol)) = (half(frame, outer.gre), half(frame, outer.gre + 2)) else {
         return pass();
     };

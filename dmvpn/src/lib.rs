@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod datapath;
+pub mod gre;
 pub mod import;
 pub mod netlink;
 pub mod nhrp;

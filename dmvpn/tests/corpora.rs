@@ -14,10 +14,11 @@ use std::{
 type Target = fn(&[u8]);
 
 /// The targets by the names of their corpora.
-const TARGETS: [(&str, Target); 7] = [
+const TARGETS: [(&str, Target); 8] = [
     ("packet", targets::packet),
     ("extensions", targets::extensions),
     ("capture-file", targets::capture_file),
+    ("gre", targets::gre),
     ("control", targets::control),
     ("state", targets::state),
     ("config", targets::config),

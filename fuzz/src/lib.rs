@@ -6,6 +6,7 @@ use dmvpn::{
     capture::{CaptureFile, Record, find},
     config::Config,
     control::protocol::{Request, Response},
+    gre::{Gre, Inner},
     import::{self, Given, Input, Vendor},
     nhrp::{
         render::{PacketRow, details, headline},
@@ -80,6 +81,23 @@ pub fn capture_file(bytes: &[u8]) {
     }
     // Every frame has a header.
     assert!(frames <= bytes.len() as u64 / 16);
+}
+
+/// The type of service of an outer packet, and bytes that may be the GRE packet in it.
+pub fn gre(bytes: &[u8]) {
+    let Some((tos, bytes)) = bytes.split_first() else { return };
+    // As if a capture had cut it out of something longer.
+    assert_eq!(Gre::parse(bytes, false).is_ok(), Gre::parse(bytes, true).is_ok());
+    let Ok(header) = Gre::parse(bytes, true) else { return };
+    let payload = bytes.get(header.length..).expect("the header is there");
+    let Ok(inner) = Inner::take_out(header.protocol, payload, *tos) else { return };
+    assert_eq!(inner.ether_type, header.protocol);
+    assert_eq!(inner.source.is_ipv4(), inner.destination.is_ipv4());
+    let changes = if inner.source.is_ipv4() { vec![1, 10, 11] } else { vec![0, 1] };
+    for (place, (new, old)) in inner.packet.iter().zip(payload).enumerate() {
+        assert!(new == old || changes.contains(&place), "byte {place} was changed");
+    }
+    assert!((20..=payload.len()).contains(&inner.packet.len()));
 }
 
 /// Bytes that may be a line of the control socket, in either direction.

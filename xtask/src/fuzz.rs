@@ -41,6 +41,8 @@ enum Target {
     Extensions,
     /// Capture files, and the frames in them.
     CaptureFile,
+    /// GRE packets, and what is inside.
+    Gre,
     /// Lines of the control socket.
     Control,
     /// State files.

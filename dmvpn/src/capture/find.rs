@@ -2,8 +2,11 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::{Frame, Gre, GreFault, LinkType, link};
-use crate::nhrp::ip::{Fragment, IpFault, IpHeader, protocol_name};
+use super::{Frame, LinkType, link};
+use crate::{
+    gre::{Gre, GreFault},
+    nhrp::ip::{Fragment, IpFault, IpHeader, protocol_name},
+};
 
 /// EtherType of NHRP in GRE.
 const NHRP_IN_GRE: u16 = 0x2001;

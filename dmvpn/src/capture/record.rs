@@ -7,10 +7,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Envelope, Found, Gre, GreChecksum, Time};
-use crate::nhrp::{
-    render::{PacketRow, details, headline},
-    wire::{Comparison, DecodeError, Inspection, Packet},
+use super::{Envelope, Found, Time};
+use crate::{
+    gre::{Gre, GreChecksum},
+    nhrp::{
+        render::{PacketRow, details, headline},
+        wire::{Comparison, DecodeError, Inspection, Packet},
+    },
 };
 
 /// Version of the JSON: of the object around a list of [`RecordRow`]s.

@@ -194,7 +194,7 @@ impl Sink {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{capture::Gre, control::samples};
+    use crate::{control::samples, gre::Gre};
 
     fn rows() -> Vec<InterfaceRow> {
         let Answer::Interfaces(rows) = samples::interfaces() else { unreachable!() };

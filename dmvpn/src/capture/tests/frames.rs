@@ -2,7 +2,8 @@
 
 use super::build::{ETHERNET, gre, ipv4, ipv6, join};
 use crate::{
-    capture::{Envelope, Found, Frame, Gre, GreChecksum, LinkType, NotNhrp, find},
+    capture::{Envelope, Found, Frame, LinkType, NotNhrp, find},
+    gre::{Gre, GreChecksum},
     nhrp::wire::tests::{bytes, registration},
 };
 

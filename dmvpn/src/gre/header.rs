@@ -42,17 +42,20 @@ pub enum GreFault {
     /// Version 1 is PPTP; no other exists.
     #[error("GRE version {0}")]
     Version(u16),
-    /// Routing, strict source route or recursion (RFC 1701), which nobody sends.
+    /// Routing, strict source route or recursion (RFC 1701), which nobody sends and a receiver must not ignore.
     #[error("GRE flags {0:#06x}")]
     Flags(u16),
 }
 
 impl Gre {
     /// Reads the header at the start of `bytes`; `whole`: these are all the bytes of the GRE packet.
+    ///
+    /// Reserved bits that a receiver ignores are ignored: 6 to 12 (RFC 2784, 2.3).
     pub fn parse(bytes: &[u8], whole: bool) -> Result<Self, GreFault> {
         const CHECKSUM: u16 = 0x8000;
         const KEY: u16 = 0x2000;
         const SEQUENCE: u16 = 0x1000;
+        const IGNORED: u16 = 0x03f8;
         const VERSION: u16 = 0x0007;
 
         let field = |at: usize| -> Result<[u8; 4], GreFault> {
@@ -64,7 +67,7 @@ impl Gre {
         if flags & VERSION != 0 {
             return Err(GreFault::Version(flags & VERSION));
         }
-        if flags & !(CHECKSUM | KEY | SEQUENCE) != 0 {
+        if flags & !(CHECKSUM | KEY | SEQUENCE | IGNORED) != 0 {
             return Err(GreFault::Flags(flags));
         }
         let mut length = 4;

@@ -55,6 +55,12 @@ pub enum DropReason {
     /// Handed over to another CPU, whose queue was full. Belongs to "internal". No program sees it: it is what
     /// [`SpreadCounter`](crate::SpreadCounter) says was never taken.
     SpreadQueueFull = 20,
+    /// The GRE checksum is wrong. Belongs to "malformed".
+    GreChecksum = 21,
+    /// More packets for the agent to take out of their tunnel than it may. Belongs to "expected in operation".
+    SlowPathRateLimit = 22,
+    /// The agent could not hand the packet to the tunnel interface. Belongs to "internal".
+    NotDelivered = 23,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -64,7 +70,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -86,6 +92,9 @@ impl DropReason {
         Self::NotCopied,
         Self::TooLong,
         Self::SpreadQueueFull,
+        Self::GreChecksum,
+        Self::SlowPathRateLimit,
+        Self::NotDelivered,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -112,6 +121,9 @@ impl DropReason {
             Self::NotCopied => "not-copied",
             Self::TooLong => "too-long",
             Self::SpreadQueueFull => "spread-queue-full",
+            Self::GreChecksum => "gre-checksum",
+            Self::SlowPathRateLimit => "slow-path-rate-limit",
+            Self::NotDelivered => "not-delivered",
         }
     }
 
@@ -141,6 +153,11 @@ impl DropReason {
             Self::SpreadQueueFull => {
                 "handed over to another CPU, and lost at its full queue or still in it (`spread`)"
             }
+            Self::GreChecksum => "GRE checksum wrong",
+            Self::SlowPathRateLimit => {
+                "more odd packets than `slow-path-packets` allows (bytes are not known)"
+            }
+            Self::NotDelivered => "the tunnel interface did not take it: is it up?",
         }
     }
 }

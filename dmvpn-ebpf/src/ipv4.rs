@@ -92,6 +92,13 @@ pub const fn is_unicast([first, second, ..]: [u8; 4]) -> bool {
     first != 0 && first != 127 && first < 224 && !(first == 169 && second == 254)
 }
 
+/// Unspecified, loopback, multicast or broadcast: Linux takes no packets from such an address.
+#[inline(always)]
+pub const fn is_martian(address: [u8; 4]) -> bool {
+    let word = u32::from_be_bytes(address);
+    word == 0 || word == u32::MAX || word >> 24 == 127 || word >> 28 == 14
+}
+
 /// Whether `word`, the one with the fragment offset, is a fragment's.
 #[inline(always)]
 pub const fn is_fragment(word: u16) -> bool {
@@ -198,6 +205,23 @@ mod tests {
             }
         }
         assert!(!read(&with(&[(0, 0x46)]), 100).unwrap().is_simple_unicast(), "options");
+    }
+
+    #[test]
+    fn takes_nothing_from_addresses_that_are_no_senders() {
+        for (address, martian) in [
+            ([0, 0, 0, 0], true),
+            ([127, 0, 0, 1], true),
+            ([224, 0, 0, 5], true),
+            ([239, 255, 255, 255], true),
+            ([255, 255, 255, 255], true),
+            ([10, 0, 0, 1], false),
+            ([192, 168, 0, 1], false),
+            ([169, 254, 0, 1], false),
+            ([223, 255, 255, 255], false),
+        ] {
+            assert_eq!(is_martian(address), martian, "{address:?}");
+        }
     }
 
     #[test]

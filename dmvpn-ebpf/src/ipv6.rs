@@ -90,9 +90,15 @@ pub fn destination(header: &Block<'_, SIZE>) -> [u32; 4] {
 /// Neither unspecified, loopback, link-local nor multicast (RFC 4291, 2.4). The whole of `::/96` is left out.
 #[inline(always)]
 pub const fn is_unicast(address: [u32; 4]) -> bool {
+    !is_martian(address) && !is_link_local(address)
+}
+
+/// Unspecified, loopback or multicast: nobody sends from such an address. The whole of `::/96` is taken for it.
+#[inline(always)]
+pub const fn is_martian(address: [u32; 4]) -> bool {
     let [first, second, third, _] = address;
     let [high, ..] = first.to_ne_bytes();
-    (first | second | third) != 0 && high != 0xff && !is_link_local(address)
+    (first | second | third) == 0 || high == 0xff
 }
 
 /// In `fe80::/10`.
@@ -173,6 +179,7 @@ mod tests {
             let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
             let words = [0, 4, 8, 12].map(|at| u32::from_ne_bytes(octets[at..at + 4].try_into().unwrap()));
             assert_eq!(is_unicast(words), unicast, "{text}");
+            assert_eq!(is_martian(words), !unicast && !text.starts_with("fe"), "{text}");
         }
     }
 

@@ -118,7 +118,10 @@ struct Ip {
 pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
     let Some(scratch) = scratch::scratch() else { return Verdict::Pass };
     let outer = &mut scratch.outer;
-    let Some(ip) = read_ip(packet, outer) else { return Verdict::Pass };
+    let ip = match read_ip(packet, outer) {
+        Ok(ip) => ip,
+        Err(verdict) => return verdict,
+    };
     let Some(header) = packet.block::<{ gre::LENGTH as usize }>(ip.gre as usize) else {
         // The kernel refuses what is too short to be GRE.
         return Verdict::Pass;
@@ -142,7 +145,7 @@ pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
             outer.key = header.word::<4>();
             outer.offset = ip.gre + gre::KEYED_LENGTH;
         }
-        gre::Kind::WithOptions => return Verdict::Pass,
+        gre::Kind::WithOptions => return to_slow_path(outer),
         gre::Kind::Invalid => return if_ours(&outer.local, Verdict::Drop(DropReason::GreVersion)),
     }
     match outer.protocol {
@@ -152,47 +155,65 @@ pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
     }
 }
 
-/// Reads the outer IP header; `None` for what is not GRE, or work for the kernel.
+/// Reads the outer IP header, or says what becomes of what is not GRE, or work for the slow path.
 #[inline(always)]
-fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Option<Ip> {
-    let (link, kind) = link::read(packet)?;
+fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Result<Ip, Verdict> {
+    let Some((link, kind)) = link::read(packet) else { return Err(Verdict::Pass) };
     match kind {
         ethernet::IPV4 => {
-            let header = packet.block::<{ ipv4::LENGTH as usize }>(link as usize)?;
-            // Options and fragments are for the kernel, which reassembles; the agent's raw socket takes it from there. The
-            // kernel also refuses, and counts, headers that were damaged on the way.
-            if header.byte::<0>() != ipv4::NO_OPTIONS
-                || header.byte::<9>() != IPPROTO_GRE
-                || ipv4::is_fragment(header.half::<6>())
-                || !ipv4::checksum_is_right(&header)
-            {
-                return None;
+            let Some(header) = packet.block::<{ ipv4::LENGTH as usize }>(link as usize) else {
+                return Err(Verdict::Pass);
+            };
+            if header.byte::<9>() != IPPROTO_GRE {
+                return Err(Verdict::Pass);
             }
             outer.source = address(header.ipv4::<12>());
             outer.local = address(header.ipv4::<16>());
-            Some(Ip {
+            if header.byte::<0>() != ipv4::NO_OPTIONS {
+                return Err(to_slow_path(outer));
+            }
+            // The kernel refuses, and counts, headers that were damaged on the way.
+            if !ipv4::checksum_is_right(&header) {
+                return Err(Verdict::Pass);
+            }
+            if ipv4::is_fragment(header.half::<6>()) {
+                return Err(to_slow_path(outer));
+            }
+            Ok(Ip {
                 gre: link + ipv4::LENGTH,
                 end: link + u32::from(header.half::<2>()),
                 tos: header.byte::<1>(),
             })
         }
         ethernet::IPV6 => {
-            let header = packet.block::<{ ipv6::LENGTH as usize }>(link as usize)?;
+            let Some(header) = packet.block::<{ ipv6::LENGTH as usize }>(link as usize) else {
+                return Err(Verdict::Pass);
+            };
             let first = header.half::<0>();
-            // Extension headers are for the kernel.
+            // With extension headers, only the kernel knows whether it is GRE.
             if first >> 12 != 6 || header.byte::<6>() != IPPROTO_GRE {
-                return None;
+                return Err(Verdict::Pass);
             }
             outer.source = address::from_words(Family::Ipv6, ipv6::source(&header));
             outer.local = address::from_words(Family::Ipv6, ipv6::destination(&header));
-            Some(Ip {
+            Ok(Ip {
                 gre: link + ipv6::LENGTH,
                 end: link + ipv6::LENGTH + u32::from(header.half::<4>()),
                 tos: (first >> 4) as u8,
             })
         }
-        _ => None,
+        _ => Err(Verdict::Pass),
     }
+}
+
+/// What becomes of GRE that this program does not read: the kernel makes a whole packet of it, the agent's raw socket
+/// takes it from there. From a source that is none the kernel would drop it, and nobody would know why.
+#[inline(always)]
+fn to_slow_path(outer: &Outer) -> Verdict {
+    if is_martian(&outer.source) {
+        return if_ours(&outer.local, Verdict::Drop(DropReason::UnknownPeer));
+    }
+    Verdict::Pass
 }
 
 /// The tunnel of a packet.
@@ -221,6 +242,9 @@ fn receive_other<P: UnderlayPacket>(packet: &P, scratch: &mut Scratch) -> Verdic
         return Verdict::Drop(DropReason::Truncated);
     }
     if scratch.outer.protocol == GRE_PROTOCOL_NHRP {
+        if is_martian(&scratch.outer.source) {
+            return Verdict::Drop(DropReason::UnknownPeer);
+        }
         let admitted = nhrp_limit::admits(&scratch.outer.source);
         return if admitted { Verdict::Pass } else { Verdict::Drop(DropReason::NhrpRateLimit) };
     }
@@ -271,6 +295,16 @@ fn is_unicast(address: &Address) -> bool {
     match address.family {
         Family::Ipv6 => ipv6::is_unicast(words),
         _ => ipv4::is_unicast(first.to_ne_bytes()),
+    }
+}
+
+/// Whether the kernel takes no packets from an address.
+#[inline(always)]
+fn is_martian(address: &Address) -> bool {
+    let words @ [first, ..] = address::words(address);
+    match address.family {
+        Family::Ipv6 => ipv6::is_martian(words),
+        _ => ipv4::is_martian(first.to_ne_bytes()),
     }
 }
 

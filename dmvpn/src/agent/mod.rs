@@ -7,6 +7,7 @@
 //!   kernel changes -+--> ways to peers
 //!   path MTUs ------+
 //!   too long -----------> sender, or in pieces to the peer
+//!   odd GRE packets ----> out of the tunnel, to the tunnel interface
 //!   host names ------> servers
 //!   control socket ----> report
 //!   registrations -----> state file
@@ -18,7 +19,9 @@ mod actions;
 mod adopt;
 mod environment;
 mod find_source;
+mod fragment;
 mod lans;
+mod link_address;
 mod link_local;
 mod names;
 mod path_mtu;
@@ -30,6 +33,7 @@ mod report;
 mod save;
 mod settings;
 mod signals;
+mod slow_path;
 mod socket;
 mod source;
 mod startup;
@@ -38,8 +42,9 @@ mod tunnels;
 mod underlay;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future,
+    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -56,6 +61,7 @@ use self::{
     receiver::Received,
     save::Saver,
     signals::Signals,
+    slow_path::{Delivery, SlowPacket, SlowPath},
     too_long::{Reporter, TooLong},
     tunnels::{Tunnel, Tunnels},
 };
@@ -79,6 +85,8 @@ pub use settings::engine as engine_config;
 const PACKET_QUEUE: usize = 256;
 /// Packets that are too long, and messages about such, that wait.
 const TOO_LONG_QUEUE: usize = 64;
+/// Packets of the slow path that wait. The sockets' buffers hold what is above.
+const SLOW_QUEUE: usize = 64;
 /// Control requests that wait.
 const CALL_QUEUE: usize = 32;
 /// How long routes must be quiet before the way to every peer is looked up anew.
@@ -89,6 +97,10 @@ struct Agent {
     started: Instant,
     engine: Engine,
     tunnels: Tunnels,
+    /// By the address that packets come to.
+    slow_paths: BTreeMap<IpAddr, SlowPath>,
+    /// Hands packets of the slow path to tunnel interfaces.
+    delivery: Delivery,
     names: Names,
     data_path: DataPath,
     netlink: Netlink,
@@ -114,6 +126,7 @@ struct Agent {
 struct Queues {
     packets: mpsc::Sender<Received>,
     too_long: mpsc::Sender<TooLong>,
+    slow: mpsc::Sender<SlowPacket>,
     too_big: mpsc::Sender<PacketTooBig>,
 }
 
@@ -124,6 +137,7 @@ struct Inputs {
     names: mpsc::Receiver<names::Answer>,
     packets: mpsc::Receiver<Received>,
     too_long: mpsc::Receiver<TooLong>,
+    slow: mpsc::Receiver<SlowPacket>,
     too_big: mpsc::Receiver<PacketTooBig>,
     monitor: Monitor,
     signals: Signals,
@@ -143,7 +157,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     let (packets, received) = mpsc::channel(PACKET_QUEUE);
     let (too_long, long_frames) = mpsc::channel(TOO_LONG_QUEUE);
     let (too_big, path_mtus) = mpsc::channel(TOO_LONG_QUEUE);
-    let queues = Queues { packets, too_long, too_big };
+    let (slow, slow_packets) = mpsc::channel(SLOW_QUEUE);
+    let queues = Queues { packets, too_long, slow, too_big };
     let (mut agent, before) = Agent::start(&config, plans, options, netlink, queues, state.as_ref()).await?;
     let events = match agent.begin(&mut monitor, options, state).await {
         Ok(events) => events,
@@ -160,6 +175,7 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
         names,
         packets: received,
         too_long: long_frames,
+        slow: slow_packets,
         too_big: path_mtus,
         monitor,
         signals,
@@ -182,6 +198,7 @@ impl Agent {
             mut names,
             mut packets,
             mut too_long,
+            mut slow,
             mut too_big,
             mut monitor,
             mut signals,
@@ -207,6 +224,7 @@ impl Agent {
                     self.input(Input::Packet { tunnel, source, bytes: &bytes }).await;
                 }
                 Some(frame) = too_long.recv() => self.take_in_too_long(frame),
+                Some(packet) = slow.recv() => self.take_in_slow(packet).await,
                 Some(message) = too_big.recv() => self.take_in_path_mtu(message).await,
                 event = next_event(&mut events) => self.take_in_event(event?).await,
                 changes = monitor.next() => {
@@ -219,7 +237,10 @@ impl Agent {
                     }
                 }
                 Some(answer) = names.recv() => self.take_in_answer(answer).await,
-                Some(call) = calls.recv() => self.report(call),
+                Some(call) = calls.recv() => {
+                    self.count_excess();
+                    self.report(call);
+                }
                 () = at(deadline) => self.input(Input::Timer).await,
                 () = at(reconnect_at) => {
                     reconnect_at = None;
@@ -230,6 +251,7 @@ impl Agent {
                 () = saver.written() => {}
                 _ = seconds.tick() => {
                     self.data_path.control.tick()?;
+                    self.count_excess();
                     self.expire_path_mtus().await;
                 }
                 _ = pokes.tick(), if self.ways.needs_pokes() => {

@@ -101,6 +101,7 @@ impl Agent {
                 tunnel.socket = socket;
                 tunnel.receiver = receiver;
             }
+            self.update_slow_paths().context("cannot open a GRE socket")?;
         }
         let underlay = found.interface.index;
         if let Some(tunnel) = self.tunnels.get_mut(id) {

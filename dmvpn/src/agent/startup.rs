@@ -1,7 +1,7 @@
 //! From a configuration to a running agent, and back to nothing.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::Path,
     sync::Arc,
     time::Instant,
@@ -20,6 +20,7 @@ use super::{
     receiver::Receiver,
     recursion::Recursive,
     settings,
+    slow_path::Delivery,
     socket::NhrpSocket,
     too_long::{Reporter, TooLongReceiver},
     tunnels::Tunnel,
@@ -78,6 +79,8 @@ impl Agent {
             lookup,
             engine: Engine::new(Vec::new(), 0),
             tunnels: Tunnels::default(),
+            slow_paths: BTreeMap::new(),
+            delivery: Delivery::open().context("cannot open a packet socket")?,
             names: Names::new(config, state),
             actions: Vec::new(),
             to_reconnect: VecDeque::new(),
@@ -111,6 +114,7 @@ impl Agent {
             let added = self.add_tunnel(plan, config.max_peers, &mut engine_configs).await;
             added.with_context(|| format!("tunnel {name}"))?;
         }
+        self.update_slow_paths().context("cannot open a GRE socket")?;
         self.engine = Engine::new(engine_configs, seed()?);
         for tunnel in self.tunnels.iter() {
             if let Some(saved) = state.and_then(|state| state.tunnels.get(tunnel.name())) {

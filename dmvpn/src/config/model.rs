@@ -304,6 +304,8 @@ pub struct Limits {
     pub packets_per_source: u32,
     /// NHRP packets a second from everyone, and [`Self::packets_per_source`] more for each peer.
     pub packets_total: u32,
+    /// Data packets a second that are taken out of the tunnel by the agent, as the data path does not know how.
+    pub slow_path_packets: u32,
 }
 
 /// Protocol address of a next hop server.
@@ -345,6 +347,7 @@ impl Default for Limits {
             requesters_per_nbma: 1024,
             packets_per_source: 100,
             packets_total: 20_000,
+            slow_path_packets: 10_000,
         }
     }
 }

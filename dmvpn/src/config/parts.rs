@@ -158,6 +158,7 @@ pub(super) fn read_limits(node: &Node, problems: &mut Vec<Problem>) -> Limits {
         requesters_per_nbma: limit("requesters-per-nbma", default.requesters_per_nbma),
         packets_per_source: limit("packets-per-source", default.packets_per_source),
         packets_total: limit("packets-total", default.packets_total),
+        slow_path_packets: limit("slow-path-packets", default.slow_path_packets),
     };
     section.finish();
     limits

@@ -5,7 +5,7 @@ use dmvpn_common::{DropCounter, DropReason, map_names};
 
 use super::DataPathError;
 
-/// Drops for one reason since the maps were made, all CPUs together.
+/// Drops for one reason since the maps were made, all CPUs and the agent together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropTotal {
     /// The reason.
@@ -16,16 +16,18 @@ pub struct DropTotal {
     pub bytes: u64,
 }
 
-/// The drop counters in the kernel. The map has room for more reasons than there are.
+/// The drop counters: the programs' in the kernel, where the map has room for more reasons than there are, and the
+/// agent's own beside them, as it cannot add to counters that the programs write.
 pub struct DropCounters {
     map: PerCpuArray<MapData, DropCounter>,
+    own: [(u64, u64); DropReason::ALL.len()],
 }
 
 impl DropCounters {
     /// Also writes into each counter what it counts, for those who dump the map. Only where that is missing: then no
     /// program has run yet, so no count is lost.
     pub(super) fn open(map: PerCpuArray<MapData, DropCounter>) -> Result<Self, DataPathError> {
-        let mut counters = Self { map };
+        let mut counters = Self { map, own: [(0, 0); DropReason::ALL.len()] };
         for reason in DropReason::ALL {
             let old = counters.read(reason)?;
             if old.iter().any(|cpu| cpu.reason != reason) {
@@ -40,11 +42,19 @@ impl DropCounters {
         Ok(counters)
     }
 
-    /// Every reason with its counts, in the order of the reasons.
+    /// Counts packets of `bytes` bytes in all that the agent drops.
+    pub fn count(&mut self, reason: DropReason, packets: u64, bytes: u64) {
+        if let Some(own) = self.own.get_mut(reason as usize) {
+            *own = (own.0.wrapping_add(packets), own.1.wrapping_add(bytes));
+        }
+    }
+
+    /// Every reason with its counts, in the order of the reasons. The agent's own begin with the agent.
     pub fn totals(&self) -> Result<Vec<DropTotal>, DataPathError> {
         let total = |reason| {
-            let zero = DropTotal { reason, packets: 0, bytes: 0 };
-            Ok(self.read(reason)?.iter().fold(zero, |sum, cpu| DropTotal {
+            let (packets, bytes) = self.own.get(reason as usize).copied().unwrap_or_default();
+            let own = DropTotal { reason, packets, bytes };
+            Ok(self.read(reason)?.iter().fold(own, |sum, cpu| DropTotal {
                 reason,
                 packets: sum.packets.wrapping_add(cpu.packets),
                 bytes: sum.bytes.wrapping_add(cpu.bytes),

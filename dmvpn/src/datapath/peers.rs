@@ -12,7 +12,9 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
-use dmvpn_common::{Address, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Underlay, map_names};
+use dmvpn_common::{
+    Address, NbmaKey, Peer, PeerCounters, PeerIndex, PeerState, Traffic, Underlay, map_names,
+};
 
 use super::{
     ControlTable, DataPathError, NextHop, OuterHeader, OuterParameters, TunnelParameters, UnderlayTable,
@@ -39,6 +41,8 @@ pub struct PeerTable {
     cached: CachedCounts,
     /// What was found in `cached`, and when.
     recent: Mutex<Recent>,
+    /// What the agent received from peers itself; it cannot add to counters that the programs write.
+    received_slow: StdHashMap<u32, Traffic>,
     pool: IndexPool,
     control: ControlTable,
 }
@@ -81,7 +85,9 @@ impl PeerTable {
         let underlays = UnderlayTable::open(underlay, kept.values().map(|peer| peer.underlay))?;
         let pool = IndexPool::new(peers.len().saturating_sub(1), |index| kept.contains_key(&index));
         let recent = Mutex::default();
-        let mut table = Self { underlays, peers, by_nbma, counters, cached, recent, pool, control };
+        let received_slow = StdHashMap::new();
+        let mut table =
+            Self { underlays, peers, by_nbma, counters, cached, recent, received_slow, pool, control };
         for (index, peer) in kept {
             if peer.underlay != 0 && table.underlays.next_hop(peer.underlay).is_none() {
                 table.write(index, &Peer { underlay: 0, ..peer })?;
@@ -157,6 +163,7 @@ impl PeerTable {
         }
         self.write(index, &Peer::FREE)?;
         self.control.forget_routes()?;
+        self.received_slow.remove(&index);
         self.pool.give_back(index);
         self.underlays.release(peer.underlay)
     }
@@ -226,12 +233,25 @@ impl PeerTable {
         Ok(peers)
     }
 
-    /// Counters of a peer since it was added, all CPUs together. What was counted in route caches is looked for anew
-    /// when that was `age` or longer ago: it takes some milliseconds, for all peers at once.
+    /// Counts a packet of `bytes` bytes from a peer that the agent itself took out of the tunnel; those of a stranger,
+    /// peer 0, are nobody's.
+    pub fn count_slow(&mut self, index: u32, bytes: u64) {
+        if index == 0 {
+            return;
+        }
+        let received = self.received_slow.entry(index).or_default();
+        *received = received.plus(Traffic { packets: 1, bytes });
+    }
+
+    /// Counters of a peer since it was added, all CPUs together; what the agent received itself, since it runs. What was
+    /// counted in route caches is looked for anew when that was `age` or longer ago: it takes some milliseconds, for all
+    /// peers at once.
     pub fn counters(&self, index: u32, age: Duration) -> Result<PeerCounters, DataPathError> {
         let values =
             self.counters.get(&index, 0).map_err(DataPathError::map(map_names::PEER_COUNTERS, "read"))?;
-        let settled = values.iter().fold(PeerCounters::default(), |sum, cpu| sum.plus(cpu));
+        let received_slow = self.received_slow.get(&index).copied().unwrap_or_default();
+        let own = PeerCounters { received_slow, ..PeerCounters::default() };
+        let settled = values.iter().fold(own, |sum, cpu| sum.plus(cpu));
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = match recent.take() {
             Some((read, counts)) if read.elapsed() < age => recent.insert((read, counts)),

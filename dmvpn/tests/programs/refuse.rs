@@ -71,6 +71,49 @@ fn leaves_the_slow_path_to_the_kernel() {
     assert_eq!(programs.drops(), []);
 }
 
+/// The kernel would drop what comes from such a source, and nobody would know of it.
+#[test]
+fn drops_and_counts_everything_from_a_source_that_is_none() {
+    let mut programs = Programs::load();
+    programs.set_up_two_spokes(None, Tunnel { flags: TunnelFlags::ACCEPT_ANY, ..tunnel() });
+    for source in [[0, 0, 0, 0], [127, 0, 0, 1], [224, 0, 0, 5], [239, 1, 1, 1], [255, 255, 255, 255]] {
+        for (what, gre) in [
+            ("plain", data()),
+            ("options", data_in(|ip| Ip { options: vec![1, 1, 1, 0], ..ip })),
+            ("fragment", data_in(|ip| Ip { fragment: 0x2000, ..ip })),
+            ("GRE checksum", Gre { flags: 0x8000, ..data() }),
+            ("NHRP", Gre { protocol: 0x2001, ..data() }),
+            ("NHRP with a checksum", Gre { flags: 0x8000, protocol: 0x2001, ..data() }),
+        ] {
+            let from_nobody = |ip: Ip| Ip { source: source.into(), ..ip };
+            let frame = Gre { ip: from_nobody(gre.ip.clone()), ..gre }.frame();
+            let (outcome, drops) = programs.drops_by(|| programs.receive(&frame));
+            assert_eq!(outcome.action, xdp::DROP, "{what} from {source:?}");
+            assert_eq!(drops, [(DropReason::UnknownPeer, 1, frame.len() as u64)], "{what} from {source:?}");
+        }
+        // Not our business.
+        let elsewhere = data_in(|ip| Ip {
+            source: source.into(),
+            destination: [192, 0, 2, 9].into(),
+            options: vec![1, 1, 1, 0],
+            ..ip
+        });
+        assert_eq!(programs.receive(&elsewhere.frame()).action, xdp::PASS);
+    }
+}
+
+#[test]
+fn private_addresses_are_addresses_of_peers_like_any_other() {
+    for source in [[10, 1, 2, 3], [172, 31, 0, 1], [192, 168, 0, 1], [100, 64, 0, 1]] {
+        let mut programs = Programs::with_two_spokes();
+        programs.add_peer(3, &peer(&tunnel(), source.into(), None));
+        let frame = |gre: Gre| Gre { ip: Ip { source: source.into(), ..gre.ip }, ..gre }.frame();
+        assert_eq!(programs.receive(&frame(data())).action, xdp::REDIRECT, "{source:?}");
+        assert_eq!(programs.counters(3).received().packets, 1);
+        assert_eq!(programs.receive(&frame(Gre { flags: 0x8000, ..data() })).action, xdp::PASS, "{source:?}");
+    }
+}
+
 #[test]
 fn drops_and_counts_what_it_must_not_accept() {
     let mut programs = Programs::with_two_spokes();

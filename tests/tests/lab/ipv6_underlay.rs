@@ -26,12 +26,12 @@ fn underlay(node: &Node, last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xffff, node.nbma.octets()[2].into(), 0, 0, 0, last)
 }
 
-fn nbma(node: &Node) -> Ipv6Addr {
+pub(crate) fn nbma(node: &Node) -> Ipv6Addr {
     underlay(node, 1)
 }
 
 /// A lab whose underlay has IPv6, too.
-fn lab(plan: Plan) -> Result<Lab> {
+pub(crate) fn lab(plan: Plan) -> Result<Lab> {
     let lab = Lab::new(plan)?;
     lab.underlay.set("ipv6/conf/all/forwarding", "1")?;
     for node in lab.nodes() {
@@ -58,7 +58,7 @@ fn wait_at(agent: &Agent, node: &Node, nbma: Ipv6Addr, kind: CacheKind) -> Resul
     poll::until_matches(&what, PATIENCE, || agent.cache(), |rows| rows.iter().any(is_it)).map(drop)
 }
 
-fn start_all(lab: &Lab) -> Result<(Agent, Vec<Agent>)> {
+pub(crate) fn start_all(lab: &Lab) -> Result<(Agent, Vec<Agent>)> {
     let hub = Agent::start(&lab.hub, &config(lab, &lab.hub))?;
     let spokes: Vec<_> =
         lab.spokes.iter().map(|node| Agent::start(node, &config(lab, node))).collect::<Result<_>>()?;

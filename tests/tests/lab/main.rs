@@ -21,6 +21,7 @@ mod refusals;
 mod registration;
 mod restart;
 mod signals;
+mod slow_path;
 mod source;
 mod spread;
 mod state;

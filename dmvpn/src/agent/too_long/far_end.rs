@@ -4,13 +4,12 @@ use std::{io, os::fd::AsRawFd as _};
 
 use nix::{
     libc,
-    sys::socket::{LinkAddr, MsgFlags, SockaddrLike as _, bind, recv, sendto},
+    sys::socket::{MsgFlags, bind, recv, sendto},
 };
 use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::fragment::sum;
-use crate::agent::socket::set_option;
+use crate::agent::{fragment::sum, link_address::address, socket::set_option};
 
 /// `struct virtio_net_hdr`, which the kernel puts before every frame: flags, kind of segmentation, header length,
 /// segment size, where the checksum begins and where in that it stands. Numbers are in the machine's order.
@@ -123,25 +122,6 @@ fn for_others() -> [SockFilter; 4] {
     let accept = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX);
     let refuse = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
     [load_type, unless_other, accept, refuse]
-}
-
-/// The address of an interface and a protocol.
-fn address(ifindex: u32, protocol: libc::c_int) -> io::Result<LinkAddr> {
-    let invalid = |_| io::Error::from(io::ErrorKind::InvalidInput);
-    let address = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).map_err(invalid)?,
-        sll_protocol: u16::try_from(protocol).map_err(invalid)?.to_be(),
-        sll_ifindex: i32::try_from(ifindex).map_err(invalid)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(invalid)?;
-    #[expect(unsafe_code, reason = "nix makes this address from a pointer only")]
-    // SAFETY: the pointer is to an address of this length that lives across the call.
-    let address = unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) };
-    address.ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! packet is cut and sent by the tunnel interface again.
 
 mod far_end;
-mod fragment;
 mod report;
 
 use std::{io, sync::Arc, time::Duration};
@@ -14,12 +13,9 @@ use dmvpn_common::PeerMac;
 use tokio::{sync::mpsc, task::AbortHandle, time};
 use tracing::{debug, warn};
 
+use self::far_end::{ETHERNET, FarEnd, Frame};
 pub(super) use self::report::Reporter;
-use self::{
-    far_end::{ETHERNET, FarEnd, Frame},
-    fragment::fragment,
-};
-use super::Agent;
+use super::{Agent, fragment::fragment};
 use crate::nhrp::engine::TunnelId;
 
 /// Pause after an error of the socket.

@@ -11,7 +11,7 @@ use std::{
 use nix::libc;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::fragment::sum;
+use crate::agent::fragment::sum;
 
 /// Most of an IPv4 packet that is quoted, so that the message has 576 bytes (RFC 1812, 4.3.2.3).
 const QUOTE_IPV4: usize = 576 - 20 - 8;
@@ -43,7 +43,7 @@ impl Reporter {
 
     /// Tells the sender of `packet` that the next hop takes `mtu` bytes. `ifindex` is where a link-local sender is.
     /// Nothing happens when there is nobody to be told, or told too often.
-    pub(super) fn report(&mut self, packet: &[u8], mtu: u32, ifindex: u32) -> io::Result<()> {
+    pub(in crate::agent) fn report(&mut self, packet: &[u8], mtu: u32, ifindex: u32) -> io::Result<()> {
         let Some((sender, message)) = message(packet, mtu) else { return Ok(()) };
         if !self.admits(sender, Instant::now()) {
             return Ok(());

@@ -89,6 +89,7 @@ tunnels:
       requesters-per-nbma: 6
       packets-per-source: 5
       packets-total: 1048576
+      slow-path-packets: 7
     maps:
       - {address: '2001:db8::5', nbma: 203.0.113.5}
     routes:
@@ -150,6 +151,7 @@ fn takes_every_key() {
         requesters_per_nbma: 6,
         packets_per_source: 5,
         packets_total: 1_048_576,
+        slow_path_packets: 7,
     };
     assert_eq!(tunnel.limits, limits);
     let map = StaticMap { address: "2001:db8::5".parse().unwrap(), nbma: "203.0.113.5".parse().unwrap() };
@@ -250,6 +252,7 @@ tunnels:
     requesters-per-nbma: 1024
     packets-per-source: 100
     packets-total: 20000
+    slow-path-packets: 10000
 "
     );
     assert!(!format!("{config:?}").contains("s3cret"));

@@ -190,7 +190,7 @@ fn reports_each_value_of_a_part_that_is_not_accepted() {
             "11:19: `requesters`: `1048577` is not accepted: expected a number from 1 to 1048576",
             "12:7: unknown key `packets` (accepted: registrations-per-nbma, pending-resolutions, shortcuts, requesters, \
              requesters-per-nbma, \
-             packets-per-source, packets-total)",
+             packets-per-source, packets-total, slow-path-packets)",
         ],
     );
 }

@@ -4,21 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, GRE};
 
-/// An outer IP header without options, whole or not, in front of GRE.
+/// An outer IP header, whole or not, in front of GRE.
 pub(super) struct Outer {
     /// Length of the link-layer header.
     pub(super) link: usize,
     pub(super) source: IpAddr,
     pub(super) local: IpAddr,
     pub(super) tos: u8,
-    /// Where the GRE header begins.
+    /// No options, no fragment: nothing that takes a closer look.
+    pub(super) plain: bool,
+    /// Where the GRE header of a plain one begins.
     pub(super) gre: usize,
     /// Where the outer packet ends, as it says itself.
     pub(super) end: usize,
 }
 
 impl Outer {
-    /// `None`: no GRE, or what takes a closer look (options, fragments).
+    /// `None`: no GRE, as far as can be seen.
     pub(super) fn read(frame: &[u8]) -> Option<Self> {
         let (link, protocol) = match half(frame, 12)? {
             0x8100 => (18, half(frame, 16)?),
@@ -27,9 +29,10 @@ impl Outer {
         let packet = &frame[link..];
         match protocol {
             ETHERTYPE_IPV4 if packet.len() >= 20 => {
-                let plain = packet[0] == 0x45 && packet[9] == GRE && half(packet, 6)?.trailing_zeros() >= 14;
-                plain.then(|| Self {
+                let plain = packet[0] == 0x45 && half(packet, 6)?.trailing_zeros() >= 14;
+                (packet[9] == GRE).then(|| Self {
                     link,
+                    plain,
                     source: ipv4(packet, 12).into(),
                     local: ipv4(packet, 16).into(),
                     tos: packet[1],
@@ -37,17 +40,15 @@ impl Outer {
                     end: link + usize::from(u16::from_be_bytes([packet[2], packet[3]])),
                 })
             }
-            ETHERTYPE_IPV6 if packet.len() >= 40 => {
-                let plain = packet[0] >> 4 == 6 && packet[6] == GRE;
-                plain.then(|| Self {
-                    link,
-                    source: ipv6(packet, 8).into(),
-                    local: ipv6(packet, 24).into(),
-                    tos: packet[0] << 4 | packet[1] >> 4,
-                    gre: link + 40,
-                    end: link + 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
-                })
-            }
+            ETHERTYPE_IPV6 if packet.len() >= 40 => (packet[0] >> 4 == 6 && packet[6] == GRE).then(|| Self {
+                link,
+                plain: true,
+                source: ipv6(packet, 8).into(),
+                local: ipv6(packet, 24).into(),
+                tos: packet[0] << 4 | packet[1] >> 4,
+                gre: link + 40,
+                end: link + 40 + usize::from(u16::from_be_bytes([packet[4], packet[5]])),
+            }),
             _ => None,
         }
     }
@@ -151,6 +152,19 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
                 && !address.is_unicast_link_local()
                 && address.octets()[..12].iter().any(|&byte| byte != 0)
         }
+    }
+}
+
+/// Whether nobody sends from an address, so that the kernel takes nothing from there.
+pub(super) fn is_martian(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.is_unspecified()
+                || address.is_loopback()
+                || address.is_multicast()
+                || address.is_broadcast()
+        }
+        IpAddr::V6(address) => address.is_multicast() || address.octets()[..12].iter().all(|&byte| byte == 0),
     }
 }
 

@@ -4,7 +4,7 @@ use dmvpn_common::{DropReason, FastPath, GRE_PROTOCOL_NHRP, PeerState, TunnelFla
 
 use super::{
     oracle::{self, Expected, Hook},
-    packet::{Inner, Outer, decapsulated_tos, half, is_unicast, sum, word},
+    packet::{Inner, Outer, decapsulated_tos, half, is_martian, is_unicast, sum, word},
     world::{Endpoint, LAN_MTU, Route, TUNNEL_MTU, World, route},
 };
 use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
@@ -29,14 +29,20 @@ pub(super) fn expected(world: &World, hook: Hook, ingress: u32, frame: &[u8]) ->
     let pass = || vec![Expected::pass(frame)];
     let drop = |reason| vec![Expected::drop(reason)];
     let Some(outer) = Outer::read(frame) else { return pass() };
+    let ours = world.endpoints.iter().any(|of| of.local == outer.local);
+    let martian = is_martian(outer.source);
+    let slow = || if ours && martian { drop(DropReason::UnknownPeer) } else { pass() };
     // The kernel refuses a damaged header.
-    if outer.local.is_ipv4() && sum(&frame[outer.link..outer.link + 20]) != 0xffff {
+    let header = &frame[outer.link..outer.link + 20];
+    if header[0] == 0x45 && sum(header) != 0xffff {
         return pass();
+    }
+    if !outer.plain {
+        return slow();
     }
     let (Some(flags), Some(protocol)) = (half(frame, outer.gre), half(frame, outer.gre + 2)) else {
         return pass();
     };
-    let ours = world.endpoints.iter().any(|of| of.local == outer.local);
     // Bits 6 to 12 are ignored (RFC 2784, 2.3).
     let (key, offset) = match flags & !0x03f8 {
         0 => (None, outer.gre + 4),
@@ -44,7 +50,7 @@ pub(super) fn expected(world: &World, hook: Hook, ingress: u32, frame: &[u8]) ->
             Some(key) => (Some(key), outer.gre + 8),
             None => return if ours { drop(DropReason::Truncated) } else { pass() },
         },
-        0x8000 | 0x1000 | 0x9000 | 0xa000 | 0x3000 | 0xb000 => return pass(),
+        0x8000 | 0x1000 | 0x9000 | 0xa000 | 0x3000 | 0xb000 => return slow(),
         _ => return if ours { drop(DropReason::GreVersion) } else { pass() },
     };
     let Some(endpoint) = world.endpoint(outer.local, key) else {
@@ -55,6 +61,7 @@ pub(super) fn expected(world: &World, hook: Hook, ingress: u32, frame: &[u8]) ->
     if protocol == GRE_PROTOCOL_NHRP {
         return match truncated {
             true => drop(DropReason::Truncated),
+            false if martian => drop(DropReason::UnknownPeer),
             false if world.limits_nhrp => [pass(), drop(DropReason::NhrpRateLimit)].concat(),
             false => pass(),
         };

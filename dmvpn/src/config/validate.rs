@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{
     draft::{Draft, TunnelDraft},
-    model::{NhsAddress, Phase, Source},
+    model::{NhsAddress, Phase, Source, Spread, XdpMode},
     parts::{MapDraft, NhsDraft, RouteDraft},
     problem::{Position, Problem},
     section::At,
@@ -66,8 +66,16 @@ impl Report<'_> {
         earlier.is_some()
     }
 
-    /// Two shares of one CPU are a mistake.
+    /// Two shares of one CPU are a mistake. And of what CPUs hand over to each other in generic XDP, Linux 6.1 loses some.
     fn cpus(&mut self, draft: &Draft) {
+        let spreads = !draft.spread_cpus.is_empty()
+            || draft.spread.as_ref().is_some_and(|spread| spread.value != Spread::Off);
+        for At { at, value } in draft.tunnels.iter().filter_map(|tunnel| tunnel.xdp.as_ref()) {
+            if spreads && *value == XdpMode::Generic {
+                let message = "`xdp`: generic XDP cannot `spread` over CPUs: expected auto or native";
+                self.add(*at, message.into());
+            }
+        }
         let mut seen = HashMap::new();
         for &At { at, value: cpu } in &draft.spread_cpus {
             self.duplicate(&mut seen, cpu, at, &format!("`spread`: CPU {cpu}"));

@@ -265,3 +265,16 @@ fn reports_aliases_and_networks_that_cannot_be_registered() {
         ],
     );
 }
+
+#[test]
+fn generic_xdp_does_not_spread() {
+    let text = |spread, xdp| format!("spread: {spread}\n{}", tunnel(&format!("xdp: {xdp}")));
+    for spread in ["all", "[1]"] {
+        assert_problems(
+            &text(spread, "generic"),
+            &["6:10: `xdp`: generic XDP cannot `spread` over CPUs: expected auto or native"],
+        );
+        assert_problems(&text(spread, "native"), &[]);
+    }
+    assert_problems(&text("off", "generic"), &[]);
+}

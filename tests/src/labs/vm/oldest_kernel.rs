@@ -1,16 +1,18 @@
 //! The oldest kernel that the documentation names: programs load, and nothing is lost, whatever the agent does.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use dmvpn::control::protocol::{TcHook, XdpHook};
+use dmvpn_common::DropReason;
 
 use super::super::{Entry, Report, Stage};
 use crate::{
     agent::Agent,
     command,
-    config::TUNNEL,
+    config::{Config, TUNNEL},
     lab::{self, Lab, Node, Plan},
+    poll,
     traffic::{self, Stream},
     wire::UNDERLAY,
 };
@@ -20,6 +22,9 @@ const OLDEST: &str = "6.1.";
 
 /// Packets a second of a stream: what an emulated processor forwards with ease.
 const RATE: u32 = 200;
+
+/// Longest wait for traffic.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) const LABS: &[Entry] = &[Entry {
     name: "vm-oldest-kernel",
@@ -39,7 +44,8 @@ impl Stage for OldestKernel {
         })?;
         passes_traffic(report, "native", XdpHook::Native)?;
         passes_traffic(report, "generic", XdpHook::Generic)?;
-        passes_traffic(report, "auto", XdpHook::Tc)
+        passes_traffic(report, "auto", XdpHook::Tc)?;
+        spreads(report)
     }
 
     fn keep(self: Box<Self>) -> String {
@@ -84,6 +90,41 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
         Ok(format!("{BYTES} bytes in {:.1} s", transfer.time.as_secs_f64()))
     })?;
     restarts(report, xdp, &lab, spokes)
+}
+
+/// A hub that hands packets over to one CPU from the other, and agents of it that come and go.
+fn spreads(report: &mut Report) -> Result<()> {
+    // Phase 1: everything goes by the hub, and returns by the interface it came in by.
+    let lab = Lab::new(Plan { phase: 1, ..Plan::default() })?;
+    let config = Config { spread: Some("[1]"), ..lab.config(&lab.hub) };
+    let hub = Agent::start(&lab.hub, &config)?;
+    let spokes = lab.spokes.iter().map(|node| lab.start(node)).collect::<Result<Vec<_>>>()?;
+    spokes.iter().try_for_each(Agent::wait_registered)?;
+    let streams = [lab.stream(0, 1, RATE)?, lab.stream(1, 0, RATE)?];
+    report.step("spread: a CPU of the hub takes what came in on the other one", || {
+        let taken = poll::until("packets on CPU 1", PATIENCE, || {
+            let rows = hub.interfaces()?.into_iter().flat_map(|row| row.xdp).flat_map(|row| row.spread);
+            let taken: u64 = rows.map(|row| row.taken).sum();
+            Ok((taken > 100).then_some(taken))
+        })?;
+        Ok(format!("{taken} packets"))
+    })?;
+    let mut hub = Some(hub);
+    report.step("spread: the next agent gives it up", || {
+        hub.take().context("started above")?.kill()?;
+        streams[0].wait_received(50)?;
+        hub = Some(lab.start(&lab.hub)?);
+        streams[0].wait_received(50)?;
+        Ok("100 more packets".to_owned())
+    })?;
+    for (stream, which) in streams.into_iter().zip(["there", "back"]) {
+        lossless(report, &format!("spread: nothing was lost on the way {which}"), stream)?;
+    }
+    report.step("spread: no queue lost anything", || {
+        let lost = hub.context("started above")?.dropped(DropReason::SpreadQueueFull)?;
+        ensure!(lost == 0, "{lost} packets");
+        Ok("what was handed over was taken".to_owned())
+    })
 }
 
 /// Puts a bridge between a node and its underlay interface: bridges have no native XDP.

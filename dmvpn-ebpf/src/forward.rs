@@ -5,7 +5,7 @@ use dmvpn_common::{CachedVerdict, CachedWay, DropReason, PeerState, UnderlayStat
 use crate::{
     ethernet,
     inner::Inner,
-    maps, outer,
+    maps, mss, outer,
     receive::{UnderlayPacket, Verdict},
 };
 
@@ -30,7 +30,7 @@ pub fn send<P: UnderlayPacket, H: Inner>(
     match way.verdict {
         CachedVerdict::Peer => to_peer(packet, load, way),
         CachedVerdict::Interface => to_interface(packet, load, way),
-        CachedVerdict::Deliver => Some(deliver(packet, load, way.to, way.source_peer)),
+        CachedVerdict::Deliver => Some(deliver(packet, load, way.to, way)),
         CachedVerdict::None => None,
     }
 }
@@ -56,6 +56,7 @@ fn to_peer<P: UnderlayPacket, H: Inner>(
     if !packet.can_replace_front(load.offset, link, outer::length(peer)) {
         return None;
     }
+    mss::clamp(packet, load.offset, load.header, way.mss, [way.source_peer, way.to]);
     let done = load.header.pass_hop(packet, load.offset, load.tos)
         && packet.replace_front(load.offset, link, outer::length(peer))
         && outer::write(packet, link, peer, fields)
@@ -76,6 +77,7 @@ fn to_interface<P: UnderlayPacket, H: Inner>(
     if load.header.length() > u32::from(way.mtu) {
         return None;
     }
+    mss::clamp(packet, load.offset, load.header, way.mss, [way.source_peer, 0]);
     let done = load.header.pass_hop(packet, load.offset, load.tos)
         && packet.replace_front(load.offset, ethernet::LENGTH, 0);
     if !done {
@@ -89,15 +91,16 @@ fn to_interface<P: UnderlayPacket, H: Inner>(
     Some(Verdict::Transmit(way.to))
 }
 
-/// Hands the packet to the kernel as a frame that comes from `peer` and arrives on the tunnel interface whose far end is
-/// `far_ifindex`.
+/// Hands the packet to the kernel as a frame that comes from the peer it came from and arrives on the tunnel interface
+/// whose far end is `far_ifindex`. Of `way` only counts where it comes from.
 #[inline(always)]
 pub fn deliver<P: UnderlayPacket, H: Inner>(
     packet: &mut P,
     load: &Load<'_, H>,
     far_ifindex: u32,
-    peer: u32,
+    way: &CachedWay,
 ) -> Verdict {
+    mss::clamp(packet, load.offset, load.header, way.mss, [way.source_peer, 0]);
     if load.tos != load.header.tos() && !load.header.set_tos(packet, load.offset, load.tos) {
         return Verdict::Drop(DropReason::Truncated);
     }
@@ -107,6 +110,6 @@ pub fn deliver<P: UnderlayPacket, H: Inner>(
     let Some(mut frame) = ethernet::header(packet) else {
         return Verdict::Drop(DropReason::Truncated);
     };
-    ethernet::write_for_tunnel(&mut frame, peer, H::PROTOCOL);
+    ethernet::write_for_tunnel(&mut frame, way.source_peer, H::PROTOCOL);
     Verdict::Transmit(far_ifindex)
 }

@@ -6,6 +6,7 @@ use crate::{
     address, ethernet,
     ipv4::{self, Ipv4},
     ipv6::{self, Ipv6},
+    mss,
     packet::Packet,
     route::RouteQuery,
 };
@@ -20,6 +21,9 @@ pub trait Inner: Copy {
     /// Reads the header at `offset` of a packet that has `room` bytes from there on.
     fn read<P: Packet>(packet: &P, offset: u32, room: u32) -> Reading<Self>;
 
+    /// The one of two values that is for its family.
+    fn of_family<T>(ipv4: T, ipv6: T) -> T;
+
     /// Length of the packet.
     fn length(&self) -> u32;
 
@@ -28,6 +32,12 @@ pub trait Inner: Copy {
 
     /// [`ipv4::DONT_FRAGMENT`] or zero.
     fn df(&self) -> u8;
+
+    /// The protocol of what follows the header at once; 0, which is none of interest, when there are options.
+    fn transport(&self) -> u8;
+
+    /// Whether the packet with the header at `offset` opens a TCP connection.
+    fn opens_connection<P: Packet>(&self, packet: &P, offset: u32) -> bool;
 
     /// Whether this box may forward it without a closer look, and it has a hop left.
     fn is_forwardable(&self) -> bool;
@@ -82,6 +92,11 @@ impl Inner for Ipv4 {
     }
 
     #[inline(always)]
+    fn of_family<T>(ipv4: T, _ipv6: T) -> T {
+        ipv4
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         u32::from(self.length)
     }
@@ -94,6 +109,20 @@ impl Inner for Ipv4 {
     #[inline(always)]
     fn df(&self) -> u8 {
         self.df
+    }
+
+    #[inline(always)]
+    fn transport(&self) -> u8 {
+        if self.plain { self.protocol } else { 0 }
+    }
+
+    #[inline(always)]
+    fn opens_connection<P: Packet>(&self, packet: &P, offset: u32) -> bool {
+        const FLAGS: usize = ipv4::LENGTH as usize + mss::FLAGS;
+        self.transport() == mss::TCP
+            && packet.block::<{ FLAGS + 1 }>(offset as usize).is_some_and(|packet| {
+                packet.byte::<FLAGS>() & mss::SYN != 0 && !ipv4::is_later_fragment(packet.half::<6>())
+            })
     }
 
     #[inline(always)]
@@ -165,6 +194,11 @@ impl Inner for Ipv6 {
     }
 
     #[inline(always)]
+    fn of_family<T>(_ipv4: T, ipv6: T) -> T {
+        ipv6
+    }
+
+    #[inline(always)]
     fn length(&self) -> u32 {
         self.length
     }
@@ -178,6 +212,21 @@ impl Inner for Ipv6 {
     #[inline(always)]
     fn df(&self) -> u8 {
         ipv4::DONT_FRAGMENT
+    }
+
+    #[inline(always)]
+    fn transport(&self) -> u8 {
+        self.next_header
+    }
+
+    /// A fragment has another header in between.
+    #[inline(always)]
+    fn opens_connection<P: Packet>(&self, packet: &P, offset: u32) -> bool {
+        const FLAGS: usize = ipv6::LENGTH as usize + mss::FLAGS;
+        self.next_header == mss::TCP
+            && packet
+                .block::<{ FLAGS + 1 }>(offset as usize)
+                .is_some_and(|packet| packet.byte::<FLAGS>() & mss::SYN != 0)
     }
 
     #[inline(always)]

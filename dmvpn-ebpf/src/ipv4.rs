@@ -31,6 +31,8 @@ pub const DONT_FRAGMENT: u8 = 0x40;
 
 /// More fragments, or not the first one.
 const FRAGMENT: u16 = 0x3fff;
+/// Not the first fragment.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
 
 /// The header of an inner packet, read once and found consistent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,12 @@ pub const fn is_martian(address: [u8; 4]) -> bool {
 #[inline(always)]
 pub const fn is_fragment(word: u16) -> bool {
     word & FRAGMENT != 0
+}
+
+/// Whether `word`, the one with the fragment offset, is that of a fragment that is not the first one.
+#[inline(always)]
+pub const fn is_later_fragment(word: u16) -> bool {
+    word & FRAGMENT_OFFSET != 0
 }
 
 /// Whether the checksum of a header without options, at the start of a block, is right.
@@ -260,5 +268,7 @@ mod tests {
         assert!(!is_fragment(0x4000), "don't fragment");
         assert!(is_fragment(0x2000), "more fragments");
         assert!(is_fragment(0x0001), "the last one");
+        assert!(!is_later_fragment(0x6000), "the first one");
+        assert!(is_later_fragment(0x2001) && is_later_fragment(0x1000));
     }
 }

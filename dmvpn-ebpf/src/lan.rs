@@ -141,7 +141,7 @@ fn find<P: UnderlayPacket, H: Inner>(
         hits: 0,
         verdict: CachedVerdict::Peer,
         mtu: query.length,
-        mss: 0,
+        mss: H::of_family(tunnel.mss_ipv4, tunnel.mss_ipv6),
         to: index,
         source_peer: 0,
         bytes: 0,

@@ -56,6 +56,7 @@ pub mod lan;
 pub mod link;
 pub mod link_local;
 pub mod maps;
+pub mod mss;
 pub mod neighbour;
 pub mod nhrp_limit;
 pub mod outer;

@@ -6,6 +6,8 @@
 
 use core::marker::PhantomData;
 
+use crate::checksum;
+
 /// A packet as a program sees it. Offsets count from its first byte, which is the Ethernet header's.
 pub trait Packet {
     /// Address of the first byte.
@@ -19,6 +21,21 @@ pub trait Packet {
 
     /// Index of the interface whose hook runs the program.
     fn interface(&self) -> u32;
+
+    /// Brings the first `length` bytes within reach. `false`: there are not as many, or it cannot be done here.
+    #[inline(always)]
+    fn reach(&mut self, length: u32) -> bool {
+        self.end() - self.start() >= length as usize
+    }
+
+    /// Corrects the checksum at `offset` of a TCP header in which the word `old` became `new` (RFC 1624). `false`: it is
+    /// not within reach.
+    #[inline(always)]
+    fn correct_tcp_checksum(&mut self, offset: u32, old: u16, new: u16) -> bool {
+        let Some(mut field) = self.block::<2>(offset as usize) else { return false };
+        field.set_half::<0>(checksum::update(field.half::<0>(), old, new));
+        true
+    }
 
     /// `SIZE` bytes from `offset` on, or `None` when they are not all within reach.
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use dmvpn_ebpf::{
-    count, hit, lan,
+    count, hit, lan, mss,
     packet::Packet as _,
     receive::{self, Verdict},
     skb::SkbPacket,
@@ -87,8 +87,8 @@ fn carry_out(packet: &XdpPacket, verdict: Verdict) -> u32 {
     }
 }
 
-/// Bytes of a received packet that the programs look at: the longest headers of both packets.
-const HEADERS: u32 = 14 + 40 + 8 + 40;
+/// Bytes of a received packet that the programs look at: the longest headers of both packets, and TCP's up to its flags.
+const HEADERS: u32 = 14 + 40 + 8 + 40 + mss::FLAGS as u32 + 1;
 
 /// TC ingress program of an underlay interface: what [`dmvpn_underlay`] does, where that would not run in the driver.
 #[classifier]

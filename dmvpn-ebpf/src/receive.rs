@@ -15,7 +15,10 @@
 //!
 //! Delivery is the answer to every question this module does not ask: the kernel routes the packet, answers with ICMP,
 //! asks for a missing neighbour and keeps the packet meanwhile. So nothing is lost because something is unresolved.
-#![expect(unsafe_code, reason = "looking into a hash map: an entry may be replaced while it is read")]
+#![expect(
+    unsafe_code,
+    reason = "looking into a hash map, of which an entry may be replaced while it is read; numbers that are verdicts"
+)]
 
 use dmvpn_common::{
     Address, Control, DropReason, EVENT_HEAD_SIZE, Family, GRE_PROTOCOL_NHRP, IPPROTO_GRE, Keyed, NbmaKey,
@@ -78,6 +81,31 @@ pub enum Verdict {
     Drop(DropReason),
     /// A finished frame for the interface with this index.
     Transmit(u32),
+}
+
+/// A verdict as a number. A function that returned the verdict itself would return it in the caller's memory, and whatever
+/// happens to be in the register for the result: the verifier refuses it when that is an address.
+impl Verdict {
+    #[inline(always)]
+    const fn to_bits(self) -> u64 {
+        match self {
+            Self::Pass => 0,
+            Self::Drop(reason) => 1 << 32 | reason as u64,
+            Self::Transmit(interface) => 2 << 32 | interface as u64,
+        }
+    }
+
+    /// The verdict that [`to_bits`](Self::to_bits) made this of.
+    #[inline(always)]
+    const fn from_bits(bits: u64) -> Self {
+        let number = bits as u32;
+        match bits >> 32 {
+            0 => Self::Pass,
+            // SAFETY: it was a reason.
+            1 => Self::Drop(unsafe { core::mem::transmute::<u32, DropReason>(number) }),
+            _ => Self::Transmit(number),
+        }
+    }
 }
 
 /// The outer headers of a frame.
@@ -149,8 +177,8 @@ pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
         gre::Kind::Invalid => return if_ours(&outer.local, Verdict::Drop(DropReason::GreVersion)),
     }
     match outer.protocol {
-        ethernet::IPV4 => receive_inner::<P, Ipv4>(packet, scratch),
-        ethernet::IPV6 => receive_inner::<P, Ipv6>(packet, scratch),
+        ethernet::IPV4 => Verdict::from_bits(receive_inner_apart::<P, Ipv4>(packet, scratch)),
+        ethernet::IPV6 => Verdict::from_bits(receive_inner_apart::<P, Ipv6>(packet, scratch)),
         _ => receive_other(packet, scratch),
     }
 }
@@ -308,8 +336,14 @@ fn is_martian(address: &Address) -> bool {
     }
 }
 
-/// Sends a payload on its way: the way its like went, or the one the routing table says.
+/// [`receive_inner`] as a function of its own, for each family.
 #[inline(never)]
+fn receive_inner_apart<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scratch) -> u64 {
+    receive_inner::<P, H>(packet, scratch).to_bits()
+}
+
+/// Sends a payload on its way: the way its like went, or the one the routing table says.
+#[inline(always)]
 fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scratch) -> Verdict {
     // It is less than this. Handed over in memory, the verifier knows nothing of it, and refuses it as an offset.
     let offset = scratch.outer.offset & 0x7f;
@@ -371,7 +405,7 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
             verdict
         }
         Some(verdict) => verdict,
-        None => forward::deliver(packet, &load, tunnel.far_ifindex, peer),
+        None => forward::deliver(packet, &load, tunnel.far_ifindex, &scratch.way),
     }
 }
 

@@ -49,14 +49,22 @@ impl Packet for SkbPacket {
         // SAFETY: the context is the one the kernel gave the program.
         unsafe { (*self.0.skb.skb).ifindex }
     }
-}
 
-impl TunnelPacket for SkbPacket {
     #[inline(always)]
     fn reach(&mut self, length: u32) -> bool {
         self.start() + length as usize <= self.end() || self.0.pull_data(length).is_ok()
     }
 
+    /// The kernel knows whether there is a checksum yet: until then the field has the sum of the pseudo-header, which
+    /// does not change.
+    #[inline(always)]
+    fn correct_tcp_checksum(&mut self, offset: u32, old: u16, new: u16) -> bool {
+        const SIZE: u64 = 2;
+        self.0.skb.l4_csum_replace(offset as usize, old.to_be().into(), new.to_be().into(), SIZE).is_ok()
+    }
+}
+
+impl TunnelPacket for SkbPacket {
     #[inline(always)]
     fn is_tagged(&self) -> bool {
         // SAFETY: as above.

@@ -4,7 +4,12 @@
 use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
-    count, ethernet, event, ipv4, ipv6, link, maps,
+    count, ethernet, event,
+    inner::{Inner, Reading},
+    ipv4::{self, Ipv4},
+    ipv6::{self, Ipv6},
+    link, maps,
+    mss::{self, TCP},
     neighbour::{self, Question},
     outer,
     packet::Packet,
@@ -19,9 +24,6 @@ const HEADERS_TCP: u32 = ethernet::LENGTH + ipv6::LENGTH + 13;
 
 /// What sending needs of a packet, beside its bytes.
 pub trait TunnelPacket: Packet {
-    /// Brings the first `length` bytes within reach. `false`: there are not as many.
-    fn reach(&mut self, length: u32) -> bool;
-
     /// Whether it carries a VLAN tag beside its bytes.
     fn is_tagged(&self) -> bool;
 
@@ -66,10 +68,12 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     if protocol == ethernet::ARP {
         return Err(swallow_arp(packet));
     }
-    let (tos, df) = match protocol {
-        ethernet::IPV4 => (header.byte::<15>(), header.byte::<20>() & ipv4::DONT_FRAGMENT),
+    let (tos, df, transport) = match protocol {
+        ethernet::IPV4 => {
+            (header.byte::<15>(), header.byte::<20>() & ipv4::DONT_FRAGMENT, header.byte::<23>())
+        }
         // Version and traffic class share the first two bytes. Routers never fragment IPv6.
-        ethernet::IPV6 => ((header.half::<14>() >> 4) as u8, ipv4::DONT_FRAGMENT),
+        ethernet::IPV6 => ((header.half::<14>() >> 4) as u8, ipv4::DONT_FRAGMENT, header.byte::<20>()),
         _ => return Err(DropReason::GreProtocol),
     };
     let index = if destination[0] & 1 != 0 {
@@ -100,6 +104,11 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
         }
         return Ok(packet.leave());
     }
+    if transport == TCP && protocol == ethernet::IPV4 {
+        lower_segments::<P, Ipv4>(packet, index);
+    } else if transport == TCP {
+        lower_segments::<P, Ipv6>(packet, index);
+    }
     let segments = packet.segments();
     if !packet.make_room(outer::length(peer), outer::ether_type(peer))
         || !outer::write(packet, ethernet::LENGTH, peer, outer::Inner { length, tos, df, protocol })
@@ -116,10 +125,24 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
     Ok(packet.transmit(next_hop))
 }
 
+/// Lowers the largest segment that a TCP packet to the peer with this index announces, if it does: see [`mss`].
+#[inline(always)]
+fn lower_segments<P: TunnelPacket, H: Inner>(packet: &mut P, index: u32) {
+    const OFFSET: u32 = ethernet::LENGTH;
+    let room = packet.length() - OFFSET;
+    if packet.reach(OFFSET + H::LENGTH)
+        && let Reading::Header(header) = H::read(packet, OFFSET, room)
+        && packet.reach(OFFSET + H::LENGTH + mss::FLAGS as u32 + 1)
+        && header.opens_connection(packet, OFFSET)
+    {
+        let most = mss::of_interface::<H>(packet.interface());
+        mss::clamp(packet, OFFSET, &header, most, [0, index]);
+    }
+}
+
 /// Whether a packet of more than `mtu` bytes really is too long: not, when the packets it will be cut into fit.
 #[inline(always)]
 fn is_too_long<P: TunnelPacket>(packet: &mut P, protocol: u16, mtu: u32) -> bool {
-    const TCP: u8 = 6;
     const UDP_HEADER: u32 = 8;
     let segment = packet.segment_size();
     // Up to the byte with the length of a TCP header.

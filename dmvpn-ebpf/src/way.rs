@@ -8,7 +8,7 @@ use dmvpn_common::{
 use crate::{
     event,
     inner::Inner,
-    link_local, maps,
+    link_local, maps, mss,
     receive::UnderlayPacket,
     redirect,
     route::{self, RouteQuery},
@@ -48,7 +48,7 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         hits: 0,
         verdict: CachedVerdict::Deliver,
         mtu: 0,
-        mss: 0,
+        mss: H::of_family(tunnel.mss_ipv4, tunnel.mss_ipv6),
         to: tunnel.far_ifindex,
         source_peer: origin.peer,
         bytes: 0,
@@ -93,6 +93,9 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         }
         way.verdict = CachedVerdict::Peer;
         way.to = index;
+        if peer.tunnel != tunnel.id {
+            way.mss = mss::lower_of(way.mss, mss::of_interface::<H>(query.ifindex));
+        }
         if wants_redirect(origin, peer, index) {
             scratch.redirect = RedirectKey { peer: origin.peer, destination: header.destination() };
             let raised = redirect::is_due(&scratch.redirect);

@@ -26,10 +26,10 @@ use super::{
     tunnels::Tunnel,
 };
 use crate::{
-    config::{self, Accept, Config, Df, RunOptions, Tos},
+    config::{self, Accept, Config, Df, MssClamp, RunOptions, Tos},
     datapath::{
-        DataPath, DataPathError, DontFragment, LinkName, OuterTos, RouteSelection, TcMode, TunnelParameters,
-        remove_all_pins,
+        DataPath, DataPathError, DontFragment, LinkName, OuterTos, RouteSelection, Segments, TcMode,
+        TunnelParameters, remove_all_pins,
     },
     netlink::{
         Netlink, interfaces,
@@ -194,6 +194,11 @@ impl Agent {
             accept_any: config.accept == Accept::Any,
             check_source: config.check_source,
             mtu: plan.mtu,
+            segments: match config.mss_clamp {
+                MssClamp::Off => Segments::Any,
+                MssClamp::Auto => Segments::ThatFit,
+                MssClamp::AtMost(bytes) => Segments::AtMost(bytes),
+            },
         };
         let socket = NhrpSocket::open(plan.source, config.key, config.ttl)
             .with_context(|| format!("cannot open a GRE socket on {}", plan.source))?;

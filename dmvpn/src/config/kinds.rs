@@ -10,8 +10,8 @@ use ipnet::IpNet;
 
 use super::{
     model::{
-        Accept, Df, FastPath, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source, Spread, Tos,
-        XdpMode,
+        Accept, Df, FastPath, MssClamp, MulticastServers, NAME_LENGTH, NhsAddress, NhsNbma, Phase, Source,
+        Spread, Tos, XdpMode,
     },
     section::Kind,
 };
@@ -82,6 +82,13 @@ pub(super) const SECONDS: Kind<u16> = kind("seconds from 1 to 65535", |text| num
 pub(super) const SECONDS_OR_NONE: Kind<u16> =
     kind("seconds from 0 to 65535", |text| number(text, 0..=u16::MAX));
 pub(super) const MTU: Kind<u16> = kind("bytes from 68 to 65535", |text| number(text, 68..=u16::MAX));
+/// From the least that any vendor takes on: Huawei's.
+pub(super) const MSS_CLAMP: Kind<MssClamp> =
+    kind("auto, off, or bytes from 128 to 65535", |text| match text {
+        "auto" => Some(MssClamp::Auto),
+        "off" => Some(MssClamp::Off),
+        _ => number(text, 128..=u16::MAX).map(MssClamp::AtMost),
+    });
 pub(super) const XDP: Kind<XdpMode> = kind("auto, native or generic", |text| match text {
     "auto" => Some(XdpMode::Auto),
     "native" => Some(XdpMode::Native),

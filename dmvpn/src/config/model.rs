@@ -95,6 +95,8 @@ pub struct Tunnel {
     /// MTU of the interface in bytes; `None`: computed from the underlay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// What becomes of the largest segment that TCP connections announce.
+    pub mss_clamp: MssClamp,
     /// How to attach to the underlay's interfaces.
     pub xdp: XdpMode,
     /// Whose data to accept.
@@ -172,6 +174,17 @@ pub enum Phase {
     Two = 2,
     /// The hub redirects, spokes install shortcuts.
     Three = 3,
+}
+
+/// To what the largest segment (MSS) that the ends of a TCP connection announce is lowered. It is never raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MssClamp {
+    /// It stays as it is.
+    Off,
+    /// To what fits the tunnel, and the MTU of the peer.
+    Auto,
+    /// That, and to so many bytes over IPv4 at most. Over IPv6 20 bytes less, as its header is longer.
+    AtMost(u16),
 }
 
 /// How to attach to the underlay's interfaces.
@@ -431,6 +444,16 @@ impl Serialize for Tos {
         match self {
             Self::Inherit => serializer.serialize_str("inherit"),
             Self::Dscp(dscp) => serializer.serialize_u8(*dscp),
+        }
+    }
+}
+
+impl Serialize for MssClamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str("off"),
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::AtMost(bytes) => serializer.serialize_u16(*bytes),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What the data path has to know of interfaces: `INTERFACES`.
 
 use aya::maps::{HashMap, MapData, MapError};
-use dmvpn_common::{FastPath, Interface, InterfaceRole, map_names};
+use dmvpn_common::{Interface, InterfaceRole, map_names};
 
-use super::{ControlTable, DataPathError};
+use super::{ControlTable, DataPathError, TunnelParameters};
 
 /// The tunnel interfaces, and the interfaces that are accelerated.
 pub struct InterfaceTable {
@@ -37,19 +37,17 @@ impl InterfaceTable {
     }
 
     /// Adds a tunnel's interface. One that is there already keeps what else is known of it.
-    pub(super) fn set_tunnel(
-        &mut self,
-        ifindex: u32,
-        tunnel: u32,
-        fast_path: FastPath,
-    ) -> Result<(), DataPathError> {
+    pub(super) fn set_tunnel(&mut self, tunnel: &TunnelParameters) -> Result<(), DataPathError> {
+        let TunnelParameters { id, ifindex, fast_path, mtu, segments, .. } = *tunnel;
         let old = match self.map.get(&ifindex, 0) {
             Ok(old) => old,
             Err(MapError::KeyNotFound) => Interface::default(),
             Err(error) => return Err(DataPathError::map(map_names::INTERFACES, "read")(error)),
         };
-        let kept = if old.tunnel == tunnel { old } else { Interface::default() };
-        self.write(ifindex, Interface { role: InterfaceRole::Tunnel, tunnel, fast_path, ..kept })
+        let kept = if old.tunnel == id { old } else { Interface::default() };
+        let [mss_ipv4, mss_ipv6] = segments.limits(mtu);
+        let role = InterfaceRole::Tunnel;
+        self.write(ifindex, Interface { role, tunnel: id, fast_path, mss_ipv4, mss_ipv6, ..kept })
     }
 
     /// Says with whom a tunnel interface's list of receivers begins. No interface is no error: its list went with it.

@@ -48,6 +48,6 @@ pub use multicast::MulticastTable;
 pub use peers::PeerTable;
 pub use pin_directory::remove_all_pins;
 pub use spread::SpreadTable;
-pub use tunnels::{TunnelParameters, TunnelTable};
+pub use tunnels::{Segments, TunnelParameters, TunnelTable};
 pub use underlays::{LinkAddresses, NextHop, UnderlayTable, Vlan};
 pub use xdp_status::RunningMode;

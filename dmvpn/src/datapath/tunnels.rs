@@ -39,6 +39,38 @@ pub struct TunnelParameters {
     pub check_source: bool,
     /// MTU of the interface in bytes, and of every new peer.
     pub mtu: u32,
+    /// To what the largest segment that TCP connections announce is lowered.
+    pub segments: Segments,
+}
+
+/// To what the largest segment (MSS) that the ends of a TCP connection announce is lowered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segments {
+    /// It is not.
+    Any,
+    /// To what fits the tunnel's MTU, and that of the peer.
+    ThatFit,
+    /// That, and to so many bytes over IPv4, 20 less over IPv6.
+    AtMost(u16),
+}
+
+impl Segments {
+    /// Length of an IP and a TCP header over IPv4.
+    const HEADERS: u16 = 40;
+    /// Bytes that the header of IPv6 is longer.
+    const LONGER: u16 = 20;
+
+    /// The limits for a tunnel of this MTU, over IPv4 and IPv6; 0: none.
+    pub(super) fn limits(self, mtu: u32) -> [u16; 2] {
+        let fits = u16::try_from(mtu).unwrap_or(u16::MAX).saturating_sub(Self::HEADERS);
+        let most = match self {
+            Self::Any => return [0; 2],
+            Self::ThatFit => fits,
+            Self::AtMost(bytes) => bytes.min(fits),
+        };
+        // 0 would be none. No tunnel is so narrow.
+        [most.max(1), most.saturating_sub(Self::LONGER).max(1)]
+    }
 }
 
 impl TunnelParameters {
@@ -52,6 +84,7 @@ impl TunnelParameters {
 
     fn map_value(&self) -> Tunnel {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let [mss_ipv4, mss_ipv6] = self.segments.limits(self.mtu);
         Tunnel {
             id: self.id,
             ifindex: self.ifindex,
@@ -62,8 +95,8 @@ impl TunnelParameters {
                 | flag(self.check_source, TunnelFlags::CHECK_SOURCE),
             mtu: self.mtu,
             fast_path: self.fast_path,
-            mss_ipv4: 0,
-            mss_ipv6: 0,
+            mss_ipv4,
+            mss_ipv6,
         }
     }
 }
@@ -90,7 +123,7 @@ impl TunnelTable {
     /// Adds a tunnel or changes the one with the same id, whatever address and key that has now.
     pub fn set(&mut self, tunnel: &TunnelParameters) -> Result<(), DataPathError> {
         let key = tunnel.map_key();
-        self.interfaces.set_tunnel(tunnel.ifindex, tunnel.id, tunnel.fast_path)?;
+        self.interfaces.set_tunnel(tunnel)?;
         self.tunnels
             .insert(key, tunnel.map_value(), 0)
             .map_err(DataPathError::map(map_names::TUNNELS, "write"))?;

@@ -55,6 +55,8 @@ pub(super) struct Tunnel {
     pub(super) redirect: Option<LineId>,
     pub(super) shortcut: Option<LineId>,
     pub(super) mtu: Option<At<String>>,
+    /// Largest TCP segment over IPv4.
+    pub(super) mss_clamp: Option<At<String>>,
     pub(super) ttl: Option<At<String>>,
     /// Don't-fragment of outer headers, in our words.
     pub(super) df: Option<At<String>>,

@@ -97,7 +97,8 @@ fn not_dmvpn(tunnel: &Tunnel, judgements: &mut Judgements) {
         return;
     }
     judgements.revise(tunnel.at, refused("no tunnel of DMVPN: it has no NHRP"));
-    let lines = [&tunnel.source, &tunnel.destination, &tunnel.key, &tunnel.mtu, &tunnel.ttl, &tunnel.profile];
+    let Tunnel { source, destination, key, mtu, mss_clamp, ttl, profile, .. } = tunnel;
+    let lines = [source, destination, key, mtu, mss_clamp, ttl, profile];
     let lines = lines.into_iter().flatten().map(|value| value.at);
     for at in lines.chain(tunnel.address.as_ref().map(|address| address.at)) {
         judgements.revise(at, ignored("of a tunnel that is not taken over"));
@@ -133,6 +134,7 @@ impl Builder<'_> {
         items.extend(text("redirect-interval", &tunnel.redirect_interval));
         items.extend(tunnel.no_unique.map(|at| Item::key("unique", "false", [at])));
         items.extend(text("mtu", &tunnel.mtu));
+        items.extend(text("mss-clamp", &tunnel.mss_clamp));
         items.extend(text("ttl", &tunnel.ttl));
         items.extend(text("df", &tunnel.df));
         items.extend(text("nhs-fallback", &tunnel.fallback));

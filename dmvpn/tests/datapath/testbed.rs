@@ -10,7 +10,7 @@ use std::{
 
 use dmvpn::{
     config::{BpfLog, Spread},
-    datapath::{DataPath, DataPathError, DontFragment, Options, OuterTos, TunnelParameters},
+    datapath::{DataPath, DataPathError, DontFragment, Options, OuterTos, Segments, TunnelParameters},
 };
 use dmvpn_common::FastPath;
 use nix::sched::{CloneFlags, unshare};
@@ -145,5 +145,6 @@ pub(crate) fn tunnel() -> TunnelParameters {
         accept_any: false,
         check_source: false,
         mtu: 1472,
+        segments: Segments::ThatFit,
     }
 }

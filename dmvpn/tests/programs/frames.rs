@@ -1,6 +1,6 @@
 //! Frames, spelled out field by field and independently of the programs' own code.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses that occur in most frames. `LOCAL` is the box under test, the others are its peers and strangers.
 pub(crate) const LOCAL: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -17,6 +17,7 @@ pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 pub(crate) const GRE: u8 = 47;
 pub(crate) const UDP: u8 = 17;
+pub(crate) const TCP: u8 = 6;
 
 /// Don't fragment.
 pub(crate) const DF: u16 = 0x4000;
@@ -171,6 +172,29 @@ pub(crate) fn gre6(
     gre.extend(payload);
     let outer = Ip6 { next_header: GRE, payload: gre, ..outer.clone() };
     ethernet(to, from, ETHERTYPE_IPV6, &outer.bytes())
+}
+
+/// A TCP header with these flags and options, and a checksum that is right for a packet between these addresses.
+pub(crate) fn tcp(
+    source: impl Into<IpAddr>,
+    destination: impl Into<IpAddr>,
+    flags: u8,
+    options: &[u8],
+) -> Vec<u8> {
+    assert!(options.len().is_multiple_of(4));
+    let words = u8::try_from(5 + options.len() / 4).unwrap();
+    let mut header =
+        vec![0x12, 0x34, 0, 80, 1, 2, 3, 4, 5, 6, 7, 8, words << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0];
+    header.extend(options);
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let length = short(header.len()).to_be_bytes();
+    let pseudo = [octets(source.into()), octets(destination.into()), vec![0, TCP], length.to_vec()].concat();
+    let checksum = !sum(&[pseudo, header.clone()].concat());
+    header[16..18].copy_from_slice(&checksum.to_be_bytes());
+    header
 }
 
 /// `frame` with an 802.1Q tag.

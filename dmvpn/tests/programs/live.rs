@@ -12,7 +12,10 @@ use std::{
 };
 
 use aya::programs::XdpMode;
-use dmvpn_common::{FastPath, PeerMac, Tunnel, Underlay, UnderlayState, program_names};
+use dmvpn_common::{
+    FastPath, Interface, InterfaceRole, PeerMac, Tunnel, Underlay, UnderlayState, program_names,
+};
+use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::{
     hub::add_neighbour,
@@ -35,6 +38,8 @@ pub(crate) struct Plan {
     pub(crate) offload: &'static str,
     /// The CPUs that share the work of the right one, if any.
     pub(crate) spread: &'static [u32],
+    /// Largest TCP segment; 0: any.
+    pub(crate) mss: u16,
 }
 
 pub(crate) const PLAN: Plan = Plan {
@@ -44,6 +49,7 @@ pub(crate) const PLAN: Plan = Plan {
     // A veth pair hands on packets without checksums, and XDP cannot tell. Real interfaces complete them.
     offload: "tx off",
     spread: &[],
+    mss: 0,
 };
 
 /// One of the boxes, by the last byte of its addresses.
@@ -89,12 +95,16 @@ impl Side {
             flags: 0,
             mtu: 1472,
             fast_path: FastPath::Full,
-            mss_ipv4: 0,
+            mss_ipv4: plan.mss,
             mss_ipv6: 0,
         };
         let spread = if ours == RIGHT.ours { plan.spread } else { &[] };
         let mut programs = Programs::load_with(Settings { spread, ..Settings::default() });
         programs.add_tunnel(Self::nbma(ours), plan.key, tunnel);
+        programs.set_interface(
+            tunnel.ifindex,
+            Interface { role: InterfaceRole::Tunnel, tunnel: 1, mss_ipv4: plan.mss, ..Interface::default() },
+        );
         programs.add_peer(1, &peer_of(Self::nbma(ours), &tunnel, Self::nbma(theirs), plan.key));
         programs.set_next_hop(
             1,
@@ -127,9 +137,14 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(plan: Plan) -> Self {
+        Self::of([plan; 2])
+    }
+
+    /// The left one, and the right one.
+    fn of(plans: [Plan; 2]) -> Self {
         let (left, right) = (Namespace::new(), Namespace::new());
         left.run(|| ip(&format!("link add wan0 type veth peer name wan0 netns {}", right.path())));
-        let programs = [left.run(|| LEFT.build(plan)), right.run(|| RIGHT.build(plan))];
+        let programs = [left.run(|| LEFT.build(plans[0])), right.run(|| RIGHT.build(plans[1]))];
         Self { left, right, programs }
     }
 
@@ -218,6 +233,47 @@ fn tcp_goes_both_ways_at_tc() {
             let counters = programs.counters(1);
             assert!(counters.received_tc.bytes > 3_000_000, "{plan:?}: {counters:?}");
             assert_eq!(counters.received_xdp.packets, 0, "{plan:?}");
+        }
+    }
+}
+
+/// The SYN leaves the sender with a checksum or without, and is changed there; it is changed again on the other side, if
+/// it is too large still. A wrong checksum would not be answered.
+#[test]
+fn segments_are_lowered_whoever_computes_the_checksums() {
+    const LARGEST: [(u16, u16); 3] = [(1200, 1200), (1200, 0), (0, 1200)];
+    for plan in [
+        PLAN,
+        Plan { mode: None, ..PLAN },
+        Plan { mode: None, offload: "tx on", ..PLAN },
+        Plan { mode: None, offload: "tx on gro on", key: Some(42), ..PLAN },
+    ] {
+        for (left, right) in LARGEST {
+            println!("{plan:?} {left} {right}");
+            let pair = Pair::of([Plan { mss: left, ..plan }, Plan { mss: right, ..plan }]);
+            // What the tunnel interface itself computes checksums for leaves it to a device that does not.
+            for (side, promise) in [(&pair.left, "on"), (&pair.right, "off")] {
+                side.run(|| run("ethtool", &format!("-K dmvpn0 tx {promise}")));
+                side.run(|| fs::write("/proc/sys/net/ipv4/tcp_timestamps", "0").unwrap());
+            }
+            for (from, to, address) in
+                [(&pair.left, &pair.right, "10.0.0.2:7"), (&pair.right, &pair.left, "10.0.0.1:7")]
+            {
+                let listener = to.run(|| TcpListener::bind(address).unwrap());
+                let address = listener.local_addr().unwrap();
+                let stream = from.run(|| TcpStream::connect_timeout(&address, PATIENCE).unwrap());
+                let (accepted, _) = listener.accept().unwrap();
+                for end in [stream, accepted] {
+                    assert_eq!(
+                        getsockopt(&end, sockopt::TcpMaxSeg).unwrap(),
+                        1200,
+                        "{plan:?} {left} {right}"
+                    );
+                }
+                assert_eq!(to.run(|| checksum_errors("Tcp")), 0);
+                assert_eq!(from.run(|| checksum_errors("Tcp")), 0);
+            }
+            pair.transfer(1_000_000);
         }
     }
 }

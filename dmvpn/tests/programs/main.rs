@@ -12,6 +12,7 @@ mod hub;
 mod ipv6;
 mod lan;
 mod live;
+mod mss;
 mod multicast;
 mod namespace;
 mod nhrp;

@@ -235,6 +235,13 @@ impl Programs {
         self.array::<Control>(map_names::CONTROL).set(0, control, 0).unwrap();
     }
 
+    /// Ends the life of every cached route.
+    pub(crate) fn forget_routes(&mut self) {
+        let mut control = self.array::<Control>(map_names::CONTROL);
+        let old = control.get(&0, 0).unwrap();
+        control.set(0, Control { generation: old.generation + 1, ..old }, 0).unwrap();
+    }
+
     /// Runs the underlay program on a frame that comes in by `ifindex`, or by the loopback interface.
     pub(crate) fn receive_on(&self, ifindex: u32, frame: &[u8]) -> Outcome {
         self.run_xdp(program_names::XDP_UNDERLAY, ifindex, frame)

@@ -19,12 +19,12 @@ struct Bounds {
 }
 
 const BOUNDS: [Bounds; 6] = [
-    Bounds { program: program_names::TC_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
-    Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 15_000, stack: 416 },
-    Bounds { program: program_names::XDP_UNDERLAY, instructions: 7500, verified: 40_000, stack: 480 },
-    Bounds { program: program_names::XDP_SPREAD, instructions: 8000, verified: 45_000, stack: 480 },
-    Bounds { program: program_names::XDP_SPREAD_CPU, instructions: 7600, verified: 40_000, stack: 480 },
-    Bounds { program: program_names::TC_TUNNEL, instructions: 1000, verified: 2500, stack: 320 },
+    Bounds { program: program_names::TC_UNDERLAY, instructions: 9000, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 25_000, stack: 416 },
+    Bounds { program: program_names::XDP_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::XDP_SPREAD, instructions: 9000, verified: 65_000, stack: 480 },
+    Bounds { program: program_names::XDP_SPREAD_CPU, instructions: 8600, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::TC_TUNNEL, instructions: 1500, verified: 5000, stack: 320 },
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod ipv6_underlay;
 mod leftovers;
 mod many_peers;
 mod maps;
+mod mss;
 mod multicast;
 mod path_mtu;
 mod phase1;

@@ -4,8 +4,8 @@ use std::{path::Path, time::Duration};
 
 use super::{assert_problems, tunnel};
 use crate::config::{
-    Accept, Config, Df, FastPath, HIDDEN_SECRET, Limits, Multicast, MulticastServers, Nhs, NhsAddress,
-    NhsCluster, NhsNbma, Phase, Source, Spread, StaticMap, StaticRoute, Tos, XdpMode,
+    Accept, Config, Df, FastPath, HIDDEN_SECRET, Limits, MssClamp, Multicast, MulticastServers, Nhs,
+    NhsAddress, NhsCluster, NhsNbma, Phase, Source, Spread, StaticMap, StaticRoute, Tos, XdpMode,
 };
 
 #[test]
@@ -57,6 +57,7 @@ tunnels:
     registration-interval: 59
     unique: false
     mtu: 1400
+    mss-clamp: 1300
     xdp: native
     accept: any
     ttl: 64
@@ -110,6 +111,7 @@ fn takes_every_key() {
     assert_eq!(tunnel.holding_time, Duration::from_mins(1));
     assert_eq!(tunnel.registration_interval, Duration::from_secs(59));
     assert_eq!((tunnel.mtu, tunnel.ttl), (Some(1400), 64));
+    assert_eq!(tunnel.mss_clamp, MssClamp::AtMost(1300));
     assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Native, Accept::Any));
     assert_eq!((tunnel.tos, tunnel.df, tunnel.fast_path), (Tos::Dscp(46), Df::Copy, FastPath::Hairpin));
     assert_eq!((&tunnel.accelerate[..], tunnel.check_source), (&["eth1".into(), "eth2.5".into()][..], true));
@@ -217,6 +219,7 @@ tunnels:
   holding-time: 7200
   registration-interval: 2400
   unique: true
+  mss-clamp: auto
   xdp: auto
   accept: known
   ttl: 255

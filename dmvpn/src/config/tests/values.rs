@@ -7,7 +7,7 @@ use super::{assert_problems, tunnel};
 #[test]
 fn reports_unknown_keys_with_the_accepted_ones() {
     let accepted = "name, address, link-local, source, key, network-id, phase, redirect, shortcut, authentication, \
-                    holding-time, registration-interval, unique, mtu, xdp, accept, ttl, tos, df, fast-path, \
+                    holding-time, registration-interval, unique, mtu, mss-clamp, xdp, accept, ttl, tos, df, fast-path, \
                     accelerate, check-source, negative-time, \
                     redirect-interval, answer-for-clients, aliases, register-prefixes, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
                     nhs-clusters, multicast, maps, routes, limits";
@@ -100,6 +100,7 @@ fn reports_each_value_that_is_not_accepted() {
         ("holding-time", "seconds from 1 to 65535", &["0", "65536", "1h"]),
         ("registration-interval", "seconds from 1 to 65535", &["0", "65536"]),
         ("mtu", "bytes from 68 to 65535", &["67", "65536", "auto"]),
+        ("mss-clamp", "auto, off, or bytes from 128 to 65535", &["127", "65536", "on", "-1"]),
         ("xdp", "auto, native or generic", &["driver", "Native"]),
         ("accept", "known or any", &["all"]),
         ("ttl", "a number from 1 to 255", &["0", "256"]),

@@ -32,10 +32,11 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             tunnel.mtu = Some(At::new(at, (*bytes).to_owned()));
             converted("mtu")
         }
-        ["ip" | "ipv6", "tcp", "adjust-mss", bytes] => {
-            tunnel.hints.push(At::new(at, segment_size(&tunnel.name, bytes)));
-            hinted("MSS: a rule for nft is a comment in the configuration")
+        ["ip", "tcp", "adjust-mss", bytes] => {
+            tunnel.mss_clamp = Some(At::new(at, (*bytes).to_owned()));
+            converted("mss-clamp")
         }
+        ["ipv6", "tcp", "adjust-mss", _] => hinted("mss-clamp: over IPv6 it is 20 bytes less than over IPv4"),
         ["vrf", "forwarding", _] | ["ip", "vrf", "forwarding", _] => {
             tunnel.hints.push(At::new(at, format!("{}: run the agent in a network namespace", line.text)));
             hinted("VRF: run the agent in a network namespace of its own")
@@ -78,14 +79,6 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             None => unknown("not understood"),
         },
     }
-}
-
-/// A rule that clamps TCP's segment size.
-pub(in crate::import) fn segment_size(tunnel: &str, bytes: &str) -> String {
-    format!(
-        "TCP segments of at most {bytes} bytes: nft add rule inet filter forward oifname {tunnel} tcp flags syn tcp \
-         option maxseg size set {bytes}"
-    )
 }
 
 /// `tunnel ...`: the outer packet.

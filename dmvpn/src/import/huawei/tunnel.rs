@@ -1,7 +1,6 @@
 //! Lines of `interface Tunnel`.
 
 use super::super::{
-    cisco::tunnel::segment_size,
     line::{At, Line},
     model::{Map, Model, Multicast, Server, Tunnel},
     prefix,
@@ -50,8 +49,8 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             converted("mtu")
         }
         ["tcp", "adjust-mss", bytes] => {
-            tunnel.hints.push(At::new(at, segment_size(&tunnel.name, bytes)));
-            hinted("MSS: a rule for nft is a comment in the configuration")
+            tunnel.mss_clamp = text(bytes);
+            converted("mss-clamp")
         }
         ["ipsec", "profile", profile] | ["ipsec", "profile", profile, "shared"] => {
             tunnel.profile = text(profile);

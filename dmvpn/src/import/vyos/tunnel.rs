@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::super::{
-    cisco::tunnel::segment_size,
     line::{At, LineId},
     model::Model,
     verdict::{Judgement, converted, hinted, ignored, refused, unknown},
@@ -77,10 +76,15 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
         }
         ["parameters", "ip", "tos", "inherit"] => converted("tos: inherit, as by default"),
         ["parameters", "ip", "tos", _] => hinted("tos: the DSCP is the upper six bits"),
-        ["ip", "adjust-mss", bytes] => {
-            tunnel.hints.push(At::new(at, segment_size(&tunnel.name, bytes)));
-            hinted("MSS: a rule for nft is a comment in the configuration")
+        ["ip", "adjust-mss", "clamp-mss-to-pmtu"] => {
+            tunnel.mss_clamp = text("auto");
+            converted("mss-clamp: auto")
         }
+        ["ip", "adjust-mss", bytes] => {
+            tunnel.mss_clamp = text(bytes);
+            converted("mss-clamp")
+        }
+        ["ipv6", "adjust-mss", _] => hinted("mss-clamp: over IPv6 it is 20 bytes less than over IPv4"),
         ["ip", "ospf", "network", kind] => frr(tunnel, at, format!("ip ospf network {kind}")),
         ["ip", "ospf", key @ ("priority" | "cost" | "hello-interval" | "dead-interval"), value] => {
             frr(tunnel, at, format!("ip ospf {key} {value}"))

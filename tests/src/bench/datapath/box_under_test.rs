@@ -22,7 +22,9 @@ use aya::{
 };
 use dmvpn::{
     config::{BpfLog, Spread},
-    datapath::{DataPath, DontFragment, LinkAddresses, NextHop, Options, OuterTos, TcMode, TunnelParameters},
+    datapath::{
+        DataPath, DontFragment, LinkAddresses, NextHop, Options, OuterTos, Segments, TcMode, TunnelParameters,
+    },
 };
 use dmvpn_common::{FastPath, LAYOUT_VERSION, PeerMac, PeerState, map_names, program_names};
 
@@ -153,6 +155,8 @@ impl Box {
             redirect: true,
             accept_any: false,
             mtu: TUNNEL_MTU,
+            // As by default.
+            segments: Segments::ThatFit,
         };
         let mut this = Self { data_path, peers, ways, pins: site.pins.clone(), tunnel };
         this.data_path.tunnels.set(&this.tunnel)?;

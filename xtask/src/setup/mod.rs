@@ -57,17 +57,25 @@ const CARGO_FUZZ: Requirement = Cargo(CargoTool {
     why: "builds and runs the fuzz targets",
     minutes: 1,
 });
-const CPP: Requirement = Debian(Program { name: "c++", package: "g++", why: "compiles libFuzzer" });
-const IP: Requirement =
-    Debian(Program { name: "ip", package: "iproute2", why: "makes the namespaces of the labs" });
-const ETHTOOL: Requirement =
-    Debian(Program { name: "ethtool", package: "ethtool", why: "makes the labs' wires behave like NICs" });
-const PING: Requirement =
-    Debian(Program { name: "ping", package: "iputils-ping", why: "sends what only it can send" });
-const BPFTOOL: Requirement =
-    Debian(Program { name: "bpftool", package: "bpftool", why: "shows the maps as an operator sees them" });
-const TCPDUMP: Requirement =
-    Debian(Program { name: "tcpdump", package: "tcpdump", why: "captures the underlay of labs" });
+const CPP: Requirement = program("c++", "g++", "compiles libFuzzer");
+const IP: Requirement = program("ip", "iproute2", "makes the namespaces of the labs");
+const ETHTOOL: Requirement = program("ethtool", "ethtool", "makes the labs' wires behave like NICs");
+const PING: Requirement = program("ping", "iputils-ping", "sends what only it can send");
+const BPFTOOL: Requirement = program("bpftool", "bpftool", "shows the maps as an operator sees them");
+const TCPDUMP: Requirement = program("tcpdump", "tcpdump", "captures the underlay of labs");
+const FRR: Requirement = Debian(Program {
+    services: &["frr"],
+    ..Program::new("vtysh", "frr", "routing daemons for the labs, started there only")
+});
+const BIRD: Requirement = Debian(Program {
+    services: &["bird"],
+    ..Program::new("bird", "bird2", "another routing daemon for the labs, started there only")
+});
+
+/// A command and the package that holds it, without a service.
+const fn program(name: &'static str, package: &'static str, why: &'static str) -> Requirement {
+    Debian(Program::new(name, package, why))
+}
 
 /// What building needs.
 pub(crate) const BUILD: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER];
@@ -76,15 +84,18 @@ pub(crate) const RUN: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, Bpffs];
 /// What the demo needs.
 pub(crate) const DEMO: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, Bpffs];
 /// What the labs need.
-pub(crate) const LAB: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, TCPDUMP, Bpffs];
+pub(crate) const LAB: &[Requirement] =
+    &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, TCPDUMP, FRR, BIRD, Bpffs];
 /// What the tests need.
-pub(crate) const TEST: &[Requirement] =
-    &[Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, Bpffs];
+pub(crate) const TEST: &[Requirement] = &[
+    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, FRR, BIRD, Bpffs,
+];
 /// What fuzzing needs.
 pub(crate) const FUZZ: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, CARGO_FUZZ, CPP];
 /// All of it but what only fuzzing needs.
 const EVERYTHING: &[Requirement] = &[
-    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, TCPDUMP, Bpffs,
+    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, TCPDUMP, FRR,
+    BIRD, Bpffs,
 ];
 
 impl Requirement {

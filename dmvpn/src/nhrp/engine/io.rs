@@ -255,7 +255,7 @@ pub enum Route {
         tunnel: TunnelId,
         /// The next hop: a gateway, or the destination itself when it is on the link.
         next_hop: IpAddr,
-        /// The route that says so.
+        /// The route that says so, or the part of it around the destination that a shortcut may take.
         prefix: IpNet,
     },
     /// It leaves by an interface that is not a tunnel of ours.

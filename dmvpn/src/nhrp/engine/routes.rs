@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{
     Reason, Route,
     cache::Kind,
-    shortcut::{Source, sample},
+    shortcut::Source,
     timers::Subject,
     tunnel::{Context, Tunnel},
 };
@@ -36,20 +36,20 @@ impl Tunnel {
             let for_client = network.is_some_and(|network| network.source == Source::Registered)
                 || is_host
                     && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
-            if self.config.policy.summaries.iter().any(|summary| summary.contains(&prefix)) {
-                self.check_summary(cx, prefix);
-            } else if !self.is_own(host) && !for_client && !self.leaves_here(cx, sample(prefix)) {
-                self.purge_requesters(cx, prefix);
+            let is_summary = self.config.policy.summaries.iter().any(|summary| summary.contains(&prefix));
+            if is_summary || !self.is_own(host) && !for_client {
+                self.check_answer(cx, prefix);
             }
         }
     }
 
-    /// The same for a summary or a part of one. Not all of it need be here: what somebody asked for decides for them.
-    fn check_summary(&mut self, cx: &mut Context<'_>, summary: IpNet) {
+    /// The same for one prefix. What somebody asked for decides for them: not all of a summary need be here, and of a
+    /// network whose interface is down our own address still is.
+    fn check_answer(&mut self, cx: &mut Context<'_>, prefix: IpNet) {
         let mut here = BTreeMap::new();
-        for (requester, nbma, destination) in self.requesters.asked_for(summary) {
+        for (requester, nbma, destination) in self.requesters.asked_for(prefix) {
             if !*here.entry(destination).or_insert_with(|| self.leaves_here(cx, destination)) {
-                self.purge_requester(cx, summary, requester, nbma);
+                self.purge_requester(cx, prefix, requester, nbma);
             }
         }
     }

@@ -133,7 +133,7 @@ impl Shortcuts {
 }
 
 /// A host of a prefix that stands for all of it.
-pub(super) fn sample(prefix: IpNet) -> IpAddr {
+fn sample(prefix: IpNet) -> IpAddr {
     prefix.hosts().next().unwrap_or(prefix.addr())
 }
 

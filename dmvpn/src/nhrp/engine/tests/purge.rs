@@ -24,6 +24,19 @@ fn an_egress_that_lost_the_destination_takes_its_answer_back() {
 }
 
 #[test]
+fn an_egress_takes_its_answer_back_though_it_still_has_an_address_there() {
+    let mut bench = with_shortcut();
+    // The LAN interface goes down: its network is gone, its address is not.
+    let kernel = bench.kernel("b");
+    kernel.routes.retain(|(prefix, _)| *prefix != net("192.168.2.0/24"));
+    kernel.routes.push((net("192.168.2.1/32"), RouteTo::Local));
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert_eq!(bench.seen(PacketKind::PurgeRequest).len(), 1);
+    assert!(bench.shortcuts("a").is_empty());
+}
+
+#[test]
 fn a_purge_is_repeated_until_it_is_answered() {
     let mut bench = with_shortcut();
     bench.cut.insert((ip(B), ip(A)));

@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use ipnet::IpNet;
 use tracing::warn;
 
 use super::Tunnels;
@@ -21,6 +22,20 @@ pub(super) struct Kernel<'a> {
     pub(super) tunnels: &'a Tunnels,
 }
 
+/// Whether whoever made a route takes it out of the kernel when another program makes one for the same prefix. FRR's
+/// zebra does: it prefers a kernel route to what its own daemons say. Then nobody could tell any more whether there is
+/// a routed path below the shortcut, and there would be none at the moment the shortcut goes.
+const fn gives_way(protocol: u8) -> bool {
+    // `RTPROT_ZEBRA`, `RTPROT_BABEL`, and what FRR's daemons have: `linux/rtnetlink.h`, zebra's `rt_netlink.h`.
+    matches!(protocol, 11 | 42 | 186..=198)
+}
+
+/// The half of a prefix that an address is in: what a shortcut may take of it and leave the whole alone. A host is not
+/// divided.
+fn half(prefix: IpNet, address: IpAddr) -> IpNet {
+    IpNet::new(address, prefix.prefix_len() + 1).map_or(prefix, |half| half.trunc())
+}
+
 impl Environment for Kernel<'_> {
     fn route(&self, destination: IpAddr) -> Route {
         let routing = self.lookup.route_without_shortcuts(destination).unwrap_or_else(|error| {
@@ -29,12 +44,16 @@ impl Environment for Kernel<'_> {
         });
         match routing {
             Routing::Local { prefix } => Route::Local { prefix },
-            Routing::Via { ifindex, gateway, prefix, .. } => match self.tunnels.by_ifindex(ifindex) {
-                Some(tunnel) => {
-                    Route::Tunnel { tunnel: tunnel.id, next_hop: gateway.unwrap_or(destination), prefix }
+            Routing::Via { ifindex, gateway, prefix, protocol, .. } => {
+                match self.tunnels.by_ifindex(ifindex) {
+                    Some(tunnel) => Route::Tunnel {
+                        tunnel: tunnel.id,
+                        next_hop: gateway.unwrap_or(destination),
+                        prefix: if gives_way(protocol) { half(prefix, destination) } else { prefix },
+                    },
+                    None => Route::Elsewhere { prefix },
                 }
-                None => Route::Elsewhere { prefix },
-            },
+            }
             Routing::Unreachable => Route::None,
         }
     }
@@ -48,5 +67,23 @@ impl Environment for Kernel<'_> {
             warn!(%error, "treating a peer as idle");
             0
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortcut_takes_half_of_what_zebra_would_withdraw() {
+        let prefix: IpNet = "192.168.2.0/24".parse().unwrap();
+        for (address, expected) in [("192.168.2.10", "192.168.2.0/25"), ("192.168.2.200", "192.168.2.128/25")]
+        {
+            assert_eq!(half(prefix, address.parse().unwrap()), expected.parse().unwrap());
+        }
+        let host: IpNet = "2001:db8::1/128".parse().unwrap();
+        assert_eq!(half(host, host.addr()), host);
+        let (ospf, static_route, bird, ours) = (188, 4, 12, crate::netlink::PROTOCOL);
+        assert!(gives_way(ospf) && !gives_way(static_route) && !gives_way(bird) && !gives_way(ours));
     }
 }

@@ -58,6 +58,9 @@ pub struct Plan {
     pub authentication: Option<&'static str>,
     /// Number of spokes, at least 1, at most 26.
     pub spokes: u8,
+    /// Whether there is a second hub, `hub-2`, at 198.18.100.1 and 10.0.0.2. It is a node like the others: whoever
+    /// starts its agent says what it does.
+    pub second_hub: bool,
     /// Seconds.
     pub holding_time: u16,
     /// Seconds.
@@ -84,6 +87,7 @@ impl Default for Plan {
             key: Some(42),
             authentication: Some("secret"),
             spokes: 2,
+            second_hub: false,
             holding_time: 60,
             registration_interval: 5,
             xdp: "native",
@@ -100,6 +104,8 @@ pub struct Lab {
     pub underlay: Namespace,
     /// The hub.
     pub hub: Node,
+    /// The second hub, where the plan has one.
+    pub second_hub: Option<Node>,
     /// The spokes: `spoke-a`, `spoke-b`, ...
     pub spokes: Vec<Node>,
     undo: Undo,
@@ -155,10 +161,12 @@ impl Lab {
         let undo = claim(name)?;
         let underlay = Namespace::create(&format!("{name}-underlay"))?;
         make_router(&underlay)?;
-        let hub = Node::create(name, None, &underlay)?;
-        let spokes =
-            (1..=plan.spokes).map(|n| Node::create(name, Some(n), &underlay)).collect::<Result<_>>()?;
-        let lab = Self { name: name.to_owned(), plan, underlay, hub, spokes, undo };
+        let hub = Node::create(name, Place::Hub(1), &underlay)?;
+        let second_hub = plan.second_hub.then(|| Node::create(name, Place::Hub(2), &underlay)).transpose()?;
+        let spokes = (1..=plan.spokes)
+            .map(|n| Node::create(name, Place::Spoke(n), &underlay))
+            .collect::<Result<_>>()?;
+        let lab = Self { name: name.to_owned(), plan, underlay, hub, second_hub, spokes, undo };
         lab.wait_for_carriers()?;
         Ok(lab)
     }
@@ -188,9 +196,9 @@ impl Lab {
         self.undo.forget();
     }
 
-    /// The hub and the spokes.
+    /// The hubs and the spokes.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        std::iter::once(&self.hub).chain(&self.spokes)
+        std::iter::once(&self.hub).chain(&self.second_hub).chain(&self.spokes)
     }
 
     /// The node or host that has `address`, by name.
@@ -307,21 +315,38 @@ impl Lab {
     }
 }
 
+/// A node's number among those of its kind, from 1.
+#[derive(Clone, Copy)]
+enum Place {
+    Hub(u8),
+    Spoke(u8),
+}
+
+/// `a` for the first.
+fn letter(number: u8) -> char {
+    char::from(b'a' + number.saturating_sub(1))
+}
+
 impl Node {
-    /// Makes the hub (`number` is `None`) or a spoke with its LAN, and wires it to the underlay.
-    fn create(lab: &str, number: Option<u8>, underlay: &Namespace) -> Result<Self> {
-        let net = number.unwrap_or(0);
-        let letter = char::from(b'a' + net.saturating_sub(1));
-        let name = number.map_or_else(|| "hub".to_owned(), |_| format!("spoke-{letter}"));
+    /// Makes a hub, or a spoke with its LAN, and wires it to the underlay.
+    fn create(lab: &str, place: Place, underlay: &Namespace) -> Result<Self> {
+        let (name, net, last) = match place {
+            Place::Hub(1) => ("hub".to_owned(), 0, 1),
+            Place::Hub(n) => (format!("hub-{n}"), 98 + n, n),
+            Place::Spoke(n) => (format!("spoke-{}", letter(n)), n, 10 + n),
+        };
         let nbma = Ipv4Addr::new(198, 18, net, 1);
-        let address = Ipv4Addr::new(10, 0, 0, number.map_or(1, |n| 10 + n));
+        let address = Ipv4Addr::new(10, 0, 0, last);
 
         let namespace = Namespace::create(&format!("{lab}-{name}"))?;
         make_router(&namespace)?;
         let pins = pins_of(lab, &name);
         let gateway = Ipv4Addr::new(198, 18, net, ROUTER);
         wire::connect((underlay, gateway), (&namespace, nbma), &name, &pins)?;
-        let lan = number.map(|_| Lan::create(lab, letter, net, &namespace)).transpose()?;
+        let lan = match place {
+            Place::Hub(_) => None,
+            Place::Spoke(n) => Some(Lan::create(lab, letter(n), net, &namespace)?),
+        };
         Ok(Self { name, namespace, address, nbma, lan, files: files_of(lab), pins })
     }
 

@@ -5,8 +5,12 @@ use std::{fmt::Write as _, process::ExitCode};
 use dmvpn_tests::labs::{self, Entry, Options};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+/// Labs that run side by side: they mostly wait for timers of routing protocols.
+const AT_ONCE: usize = 6;
+
 fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
     let trials = labs::all()
         .filter(|entry| !entry.needs_vm)
         .map(|entry| Trial::test(entry.name, move || check(entry)))

@@ -5,6 +5,7 @@
 
 mod capture;
 mod report;
+mod routing;
 mod shortcut;
 mod vm;
 
@@ -47,7 +48,7 @@ pub trait Stage {
 
 /// Every lab, in the order in which `all` runs them.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
-    shortcut::LABS.iter().chain(vm::LABS)
+    shortcut::LABS.iter().chain(routing::LABS).chain(vm::LABS)
 }
 
 /// The lab of this name.

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     Reason, Route,
+    answer::SHORTEST_PREFIX,
     cache::Kind,
     shortcut::Source,
     timers::Subject,
@@ -37,28 +38,34 @@ impl Tunnel {
                 || is_host
                     && self.cache.get(&host).is_some_and(|binding| binding.offer.kind == Kind::Registered);
             let is_summary = self.config.policy.summaries.iter().any(|summary| summary.contains(&prefix));
+            // A default route is no statement about where a network is: by it we answer for a host, or for what the
+            // operator says.
+            let shortest = if is_summary || is_host { 0 } else { SHORTEST_PREFIX };
             if is_summary || !self.is_own(host) && !for_client {
-                self.check_answer(cx, prefix);
+                self.check_answer(cx, prefix, shortest);
             }
         }
     }
 
     /// The same for one prefix. What somebody asked for decides for them: not all of a summary need be here, and of a
     /// network whose interface is down our own address still is.
-    fn check_answer(&mut self, cx: &mut Context<'_>, prefix: IpNet) {
+    fn check_answer(&mut self, cx: &mut Context<'_>, prefix: IpNet, shortest: u8) {
         let mut here = BTreeMap::new();
         for (requester, nbma, destination) in self.requesters.asked_for(prefix) {
-            if !*here.entry(destination).or_insert_with(|| self.leaves_here(cx, destination)) {
+            if !*here.entry(destination).or_insert_with(|| self.leaves_here(cx, destination, shortest)) {
                 self.purge_requester(cx, prefix, requester, nbma);
             }
         }
     }
 
-    /// Whether a destination is ours or leaves the NHRP network here.
-    fn leaves_here(&self, cx: &Context<'_>, destination: IpAddr) -> bool {
+    /// Whether a destination is ours or leaves the NHRP network here, by a route of at least this length.
+    fn leaves_here(&self, cx: &Context<'_>, destination: IpAddr, shortest: u8) -> bool {
         match cx.environment.route(destination) {
-            Route::Local { .. } | Route::Elsewhere { .. } => true,
-            Route::Tunnel { tunnel, .. } => cx.networks.get(&tunnel) != Some(&self.config.network_id),
+            Route::Local { .. } => true,
+            Route::Elsewhere { prefix } => prefix.prefix_len() >= shortest,
+            Route::Tunnel { tunnel, prefix, .. } => {
+                cx.networks.get(&tunnel) != Some(&self.config.network_id) && prefix.prefix_len() >= shortest
+            }
             Route::None => false,
         }
     }

@@ -37,6 +37,22 @@ fn an_egress_takes_its_answer_back_though_it_still_has_an_address_there() {
 }
 
 #[test]
+fn an_egress_takes_its_answer_back_though_it_has_a_default_route() {
+    let mut bench = with_shortcut();
+    bench.kernel("b").routes.push((net("0.0.0.0/0"), RouteTo::Lan));
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert_eq!(bench.shortcuts("a").len(), 1, "the network is still there");
+    // Nothing else is: not even the way back to the hub.
+    let lan = ip("192.168.2.5");
+    bench.kernel("b").routes.retain(|(prefix, _)| prefix.prefix_len() == 0 || !prefix.contains(&lan));
+    bench.input("b", Input::RoutesChanged);
+    bench.run(seconds(1));
+    assert_eq!(bench.seen(PacketKind::PurgeRequest).len(), 1);
+    assert!(bench.shortcuts("a").is_empty());
+}
+
+#[test]
 fn a_purge_is_repeated_until_it_is_answered() {
     let mut bench = with_shortcut();
     bench.cut.insert((ip(B), ip(A)));

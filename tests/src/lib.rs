@@ -12,6 +12,7 @@ pub mod config;
 pub mod lab;
 pub mod labs;
 pub mod namespace;
+pub mod peer;
 pub mod poll;
 pub mod sim;
 pub mod traffic;

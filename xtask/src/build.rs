@@ -24,6 +24,8 @@ pub(crate) const BENCH: Binary = Binary { package: "dmvpn-tests", name: "bench" 
 pub(crate) const DEMO: Binary = Binary { package: "dmvpn-tests", name: "demo" };
 /// The labs.
 pub(crate) const LAB: Binary = Binary { package: "dmvpn-tests", name: "lab" };
+/// The scripted peer.
+pub(crate) const PEER: Binary = Binary { package: "dmvpn-tests", name: "peer" };
 /// The simulation.
 pub(crate) const SIM: Binary = Binary { package: "dmvpn-tests", name: "sim" };
 

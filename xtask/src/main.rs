@@ -7,6 +7,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod lab;
+mod peer;
 mod process;
 mod run;
 mod setup;
@@ -56,6 +57,12 @@ enum Verb {
     /// fails when a step does.
     Lab(lab::Arguments),
 
+    /// Play a router of another make (`--like ios|ios-xe|huawei-usg|huawei-ar|opennhrp|frr`), as hub or spoke (needs root).
+    ///
+    /// It speaks NHRP as that router does, over real packets, without an interface: registers or takes registrations,
+    /// answers, follows or sends redirects, pings. `cargo xtask peer --help` lists what it can be told.
+    Peer(peer::Arguments),
+
     /// Simulate a large network of real protocol engines in virtual time, and check it at every step.
     ///
     /// Mass registration after a power cut, renewal, churn, loss, traffic, a hub that fails, spokes that move, and
@@ -86,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Run { arguments } => run::command(&arguments),
         Verb::Demo(arguments) => demo::command(&arguments),
         Verb::Lab(arguments) => lab::command(&arguments),
+        Verb::Peer(arguments) => peer::command(&arguments),
         Verb::Sim(arguments) => sim::command(&arguments),
         Verb::Bench(arguments) => bench::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),

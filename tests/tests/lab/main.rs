@@ -13,6 +13,7 @@ mod maps;
 mod mss;
 mod multicast;
 mod path_mtu;
+mod peers;
 mod phase1;
 mod phase2;
 mod phase3;

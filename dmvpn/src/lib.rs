@@ -4,6 +4,7 @@
 //! ([`datapath`], [`netlink`]). [`agent`] is the only part that does all of it; `nhrp` depends on nothing of ours.
 
 pub mod agent;
+pub mod btf;
 pub mod capture;
 pub mod cli;
 pub mod config;

@@ -23,6 +23,7 @@ const TARGETS: [(&str, Target); 8] = [
     ("state", targets::state),
     ("config", targets::config),
     ("import", targets::import),
+    ("btf", targets::btf),
 ];
 
 fn fuzz() -> PathBuf {

@@ -3,6 +3,7 @@
 //! The project's tests run the files in `corpus/` through the same functions: `dmvpn/tests/corpora.rs`.
 
 use dmvpn::{
+    btf::{Btf, Conversion, Shape},
     capture::{CaptureFile, Record, find},
     config::Config,
     control::protocol::{Request, Response},
@@ -127,6 +128,23 @@ pub fn config(bytes: &[u8]) {
                 assert!(problem.at.column >= 1);
                 assert!(!problem.message.is_empty());
             }
+        }
+    }
+}
+
+/// Bytes that may be the types of maps.
+pub fn btf(bytes: &[u8]) {
+    let Ok(btf) = Btf::parse(bytes) else { return };
+    let shapes: Vec<Shape> = (0..16).filter_map(|id| Shape::of(&btf, id).ok()).collect();
+    for from in &shapes {
+        let value: Vec<u8> = bytes.iter().copied().cycle().take(from.size()).collect();
+        for to in &shapes {
+            let Ok(conversion) = Conversion::new(from, to) else { continue };
+            if let Ok(made) = conversion.apply(&value) {
+                assert_eq!(made.len(), to.size());
+            }
+            // A value that was cut does no harm either.
+            let _ = conversion.apply(&value[..value.len() / 2]);
         }
     }
 }

@@ -51,6 +51,8 @@ enum Target {
     Config,
     /// Configuration files of other vendors.
     Import,
+    /// Types of maps.
+    Btf,
     /// Whole frames through the programs in the kernel, each outcome compared with what it has to be (needs root).
     Frames,
 }

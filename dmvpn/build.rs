@@ -54,10 +54,13 @@ fn build() -> Result<()> {
     };
     // Two builds never share this directory, so the inner cargo never waits for the lock that the outer one holds.
     let target_dir = out_dir.join("bpf");
+    let is_other = env::var_os("CARGO_FEATURE_OTHER_LAYOUT").is_some();
+    let features: &[&str] = if is_other { &["--features", "other-layout"] } else { &[] };
     let status = Command::new(variable("CARGO")?)
         .current_dir(workspace)
         .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
         .args(["--package", PACKAGE, "--bin", KERNEL, "--bin", BENCH, "--target", target])
+        .args(features)
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTC_BOOTSTRAP", "1")

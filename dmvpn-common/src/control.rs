@@ -4,11 +4,15 @@
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub seconds: u32,
     /// Raised by the agent after every change of a route, rule, neighbour, address, link or peer: a cached route of
     /// another generation is not used.
     pub generation: u32,
     /// `CLOCK_MONOTONIC` in whole seconds, as the agent last wrote it: time without asking a clock. It stands still
     /// while there is no agent.
+    #[cfg(not(feature = "other-layout"))]
     pub seconds: u32,
     /// Set of [`ControlFlags`].
     pub flags: u32,

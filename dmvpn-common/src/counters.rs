@@ -10,9 +10,13 @@ pub struct DropCounter {
     pub reason: DropReason,
     /// Zero.
     pub reserved: u32,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub bytes: u64,
     /// Packets dropped for it.
     pub packets: u64,
     /// Bytes of those packets, as they were when dropped.
+    #[cfg(not(feature = "other-layout"))]
     pub bytes: u64,
 }
 
@@ -20,9 +24,13 @@ pub struct DropCounter {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub bytes: u64,
     /// Packets.
     pub packets: u64,
     /// Bytes of inner packets.
+    #[cfg(not(feature = "other-layout"))]
     pub bytes: u64,
 }
 
@@ -43,6 +51,12 @@ impl Traffic {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounters {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub sent_tc: Traffic,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub received_slow: Traffic,
     /// Received from the peer and decapsulated in XDP, whatever happened to the packets then.
     pub received_xdp: Traffic,
     /// Sent to the peer in XDP, from another peer: they never saw the kernel's stack.
@@ -50,12 +64,14 @@ pub struct PeerCounters {
     /// Sent to the peer in XDP, from a LAN.
     pub sent_xdp: Traffic,
     /// Sent to the peer at TC, by this box or by the kernel's forwarding.
+    #[cfg(not(feature = "other-layout"))]
     pub sent_tc: Traffic,
     /// Received from the peer and decapsulated at TC.
     pub received_tc: Traffic,
     /// Sent to the peer at TC, from another peer: they never saw the kernel's routing.
     pub transit_tc: Traffic,
     /// Received from the peer by the slow path.
+    #[cfg(not(feature = "other-layout"))]
     pub received_slow: Traffic,
     /// Sent to the peer by the slow path.
     pub sent_slow: Traffic,

@@ -19,6 +19,9 @@ pub enum InterfaceRole {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Interface {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub first_receiver: u32,
     /// What it is.
     pub role: InterfaceRole,
     /// A tunnel interface: [`Tunnel::id`](crate::Tunnel::id).
@@ -27,6 +30,7 @@ pub struct Interface {
     pub fast_path: FastPath,
     /// A tunnel interface: first peer that gets copies of multicast packets, the others follow in `MULTICAST`; 0 for
     /// nobody.
+    #[cfg(not(feature = "other-layout"))]
     pub first_receiver: u32,
     /// A tunnel interface: largest TCP segment of connections over IPv4; 0: as they please.
     pub mss_ipv4: u16,

@@ -4,7 +4,9 @@
 //! Every type here is what `bpftool map dump` shows, so fields are named, addresses are byte arrays and enums are
 //! `repr(u32)`. Multi-byte integers are in host order; byte arrays are in network order.
 //!
-//! Changing the size, order or meaning of any of it means a new [`LAYOUT_VERSION`].
+//! Changing the size, order or meaning of any of it means a new [`LAYOUT_VERSION`]. An agent takes over the maps of other
+//! versions by the names of fields and of values: one name always means the same, and a field that is new works as before
+//! while it is zero.
 #![no_std]
 #![expect(
     clippy::inline_always,
@@ -42,7 +44,10 @@ pub use underlay::{Underlay, UnderlayState};
 /// Version of the pinned layout; names the directory below the pin directory (`v3`).
 ///
 /// A pinned map is re-used without any check by the kernel, so two layouts must never meet in one directory.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = if cfg!(feature = "other-layout") { VERSION + 1 } else { VERSION };
+
+/// What [`LAYOUT_VERSION`] is, but in tests.
+const VERSION: u32 = 3;
 
 /// IP protocol number of GRE.
 pub const IPPROTO_GRE: u8 = 47;

@@ -13,10 +13,13 @@ pub enum PeerState {
     #[default]
     Free = 0,
     /// Data is sent to it and accepted from it.
-    Up = 1,
+    Up = if cfg!(feature = "other-layout") { 2 } else { 1 },
     /// Known, but data is dropped in both directions (for example: its security association is gone).
-    Down = 2,
+    Down = if cfg!(feature = "other-layout") { 1 } else { 2 },
 }
+
+/// Room for fields to come.
+const RESERVED_WORDS: usize = if cfg!(feature = "other-layout") { 6 } else { 4 };
 
 /// Value of `PEERS`, found by peer index. Index 0 is never used, so that a zeroed index means "none".
 ///
@@ -24,6 +27,15 @@ pub enum PeerState {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub network_id: u32,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub mtu: u32,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub discriminator: u32,
     /// Whether the slot is in use.
     pub state: PeerState,
     /// Index into `UNDERLAY`; 0 when no next hop is known yet.
@@ -31,6 +43,7 @@ pub struct Peer {
     /// Index into `POLICERS`; 0: what is sent to the peer is not limited.
     pub policer: u32,
     /// Largest inner packet in bytes.
+    #[cfg(not(feature = "other-layout"))]
     pub mtu: u32,
     /// IPv4 only: one's complement sum, folded to 16 bits, of the outer IP header as it stands in `header`, over 16-bit
     /// words in network order.
@@ -55,8 +68,10 @@ pub struct Peer {
     /// Interface index of that tunnel's interface.
     pub tunnel_ifindex: u32,
     /// NHRP network of that tunnel: a packet that stays inside it is a reason for a redirect.
+    #[cfg(not(feature = "other-layout"))]
     pub network_id: u32,
     /// Tells several peers behind one NBMA address apart; 0 when there is one.
+    #[cfg(not(feature = "other-layout"))]
     pub discriminator: u32,
     /// Where it is: the NBMA address packets are sent to.
     pub nbma: Address,
@@ -64,7 +79,7 @@ pub struct Peer {
     /// belongs to another peer, which had the index then.
     pub since: u32,
     /// Zero.
-    pub reserved_words: [u32; 4],
+    pub reserved_words: [u32; RESERVED_WORDS],
 }
 
 impl Peer {
@@ -87,7 +102,7 @@ impl Peer {
         discriminator: 0,
         nbma: Address { family: Family::None, bytes: [0; 16] },
         since: 0,
-        reserved_words: [0; 4],
+        reserved_words: [0; RESERVED_WORDS],
     };
 }
 
@@ -95,9 +110,13 @@ impl Peer {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NbmaKey {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub discriminator: u32,
     /// [`Tunnel::id`](crate::Tunnel::id).
     pub tunnel: u32,
     /// Tells several peers behind one NBMA address apart; 0 when there is one.
+    #[cfg(not(feature = "other-layout"))]
     pub discriminator: u32,
     /// Outer source address.
     pub nbma: Address,
@@ -111,7 +130,7 @@ pub struct PeerIndex {
     pub peer: u32,
 }
 
-const _: () = assert!(size_of::<Peer>() == 128 && align_of::<Peer>() == 8);
+const _: () = assert!(size_of::<Peer>() == 112 + 4 * RESERVED_WORDS && align_of::<Peer>() == 8);
 const _: () = assert!(size_of::<NbmaKey>() == 28);
 
 #[cfg(feature = "user")]

@@ -5,6 +5,9 @@
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policer {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub last: u64,
     /// Bytes of inner packets a second.
     pub rate: u64,
     /// Most bytes at once.
@@ -12,6 +15,7 @@ pub struct Policer {
     /// Bytes that may be sent now.
     pub tokens: u64,
     /// When `tokens` was brought up to date: `CLOCK_MONOTONIC` in nanoseconds.
+    #[cfg(not(feature = "other-layout"))]
     pub last: u64,
     /// Packets let through.
     pub passed_packets: u64,

@@ -19,9 +19,13 @@ pub enum Keyed {
 pub struct TunnelKey {
     /// Outer destination address: our NBMA address.
     pub local: Address,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub key: u32,
     /// Whether there is a GRE key.
     pub keyed: Keyed,
     /// The GRE key, 0 without one.
+    #[cfg(not(feature = "other-layout"))]
     pub key: u32,
 }
 
@@ -65,11 +69,15 @@ pub enum FastPath {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tunnel {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub far_ifindex: u32,
     /// Small number that names the tunnel in other maps and events; from 1.
     pub id: u32,
     /// Interface index of the tunnel interface.
     pub ifindex: u32,
     /// Interface index of its far end: a frame sent there arrives on the tunnel interface.
+    #[cfg(not(feature = "other-layout"))]
     pub far_ifindex: u32,
     /// NHRP network.
     pub network_id: u32,
@@ -79,9 +87,13 @@ pub struct Tunnel {
     pub mtu: u32,
     /// What bypasses the kernel's stack.
     pub fast_path: FastPath,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub mss_ipv6: u16,
     /// Largest TCP segment of connections over IPv4 that are forwarded here; 0: as they please.
     pub mss_ipv4: u16,
     /// As above, over IPv6.
+    #[cfg(not(feature = "other-layout"))]
     pub mss_ipv6: u16,
 }
 

@@ -19,6 +19,12 @@ pub enum UnderlayState {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Underlay {
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub route_ifindex: u32,
+    /// See below.
+    #[cfg(feature = "other-layout")]
+    pub gateway: Address,
     /// Whether the link-layer addresses are valid.
     pub state: UnderlayState,
     /// Interface frames leave by. Where the route leads to a VLAN device, the physical interface below it.
@@ -33,8 +39,10 @@ pub struct Underlay {
     pub reserved: u16,
     /// Interface that the route names: the VLAN device where there is one, else as `ifindex`. The kernel resolves the
     /// next hop there.
+    #[cfg(not(feature = "other-layout"))]
     pub route_ifindex: u32,
     /// The next hop itself: a gateway, or the peer when it is on the link.
+    #[cfg(not(feature = "other-layout"))]
     pub gateway: Address,
 }
 

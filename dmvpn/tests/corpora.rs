@@ -14,7 +14,7 @@ use std::{
 type Target = fn(&[u8]);
 
 /// The targets by the names of their corpora.
-const TARGETS: [(&str, Target); 8] = [
+const TARGETS: [(&str, Target); 9] = [
     ("packet", targets::packet),
     ("extensions", targets::extensions),
     ("capture-file", targets::capture_file),

@@ -78,8 +78,8 @@ impl Agent {
         Ok(Failure { status, log: agent.log() })
     }
 
-    /// Writes the configuration and starts the program inside the namespace.
-    fn spawn(node: &Node, config: &Config, wrap: impl Fn(&Path) -> Command + Sync) -> Result<Self> {
+    /// Writes the configuration and starts the program inside the namespace; does not wait until it is ready.
+    pub fn spawn(node: &Node, config: &Config, wrap: impl Fn(&Path) -> Command + Sync) -> Result<Self> {
         let file = node.files.join(format!("{}.yaml", node.name));
         fs::write(&file, config.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
         let log = File::options()
@@ -258,8 +258,13 @@ impl Agent {
     }
 
     /// Asks it to stop (SIGTERM), and waits for its end.
-    pub fn terminate(mut self) -> Result<ExitStatus> {
-        self.signal(Signal::SIGTERM)?;
+    pub fn terminate(self) -> Result<ExitStatus> {
+        self.end_by(Signal::SIGTERM)
+    }
+
+    /// Sends it a signal that ends it, and waits for its end.
+    pub fn end_by(mut self, signal: Signal) -> Result<ExitStatus> {
+        self.signal(signal)?;
         self.wait(STOP)
     }
 
@@ -307,6 +312,15 @@ impl Drop for Agent {
 
 fn log_of(node: &Node) -> PathBuf {
     node.files.join(format!("{}.log", node.name))
+}
+
+/// The `dmvpn` program with another layout of its maps, beside the ordinary one.
+pub fn other_layout() -> Result<PathBuf> {
+    let path = binary()?.with_file_name("dmvpn-other-layout");
+    if !path.is_file() {
+        bail!("there is no {}. Run: cargo xtask test lab", path.display());
+    }
+    Ok(path)
 }
 
 /// The `dmvpn` program: `DMVPN_BIN`, else beside the test programs.

@@ -236,6 +236,15 @@ impl Lab {
         Stream::start(&from.host, &to.host, to.address, rate)
     }
 
+    /// Streams from a LAN to the hub's own tunnel address, and from the hub to that LAN.
+    pub fn streams_with_hub(&self, lan: usize, rate: u32) -> Result<[Stream; 2]> {
+        let (lan, hub) = (self.spoke_lan(lan)?, &self.hub);
+        Ok([
+            Stream::start(&lan.host, &hub.namespace, hub.address, rate)?,
+            Stream::start(&hub.namespace, &lan.host, lan.address, rate)?,
+        ])
+    }
+
     /// The LAN behind a spoke, by number from 0.
     pub fn spoke_lan(&self, number: usize) -> Result<&Lan> {
         let spoke = self.spokes.get(number).with_context(|| format!("there is no spoke {number}"))?;

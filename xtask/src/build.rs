@@ -55,6 +55,24 @@ pub(crate) fn build<const N: usize>(binaries: [Binary; N], profile: Profile) -> 
     Ok(binaries.map(|binary| directory.join(binary.name)))
 }
 
+/// Builds the agent with another layout of its maps for the tests of an upgrade, beside the agent: under the name that
+/// `tests/src/agent.rs` knows. What is called like the agent afterwards is not the agent: build that next.
+pub(crate) fn build_other_layout() -> Result<()> {
+    process::run(process::cargo().args([
+        "build",
+        "--package",
+        AGENT.package,
+        "--bin",
+        AGENT.name,
+        "--features",
+        "other-layout",
+    ]))?;
+    let directory = target_directory()?.join("debug");
+    let (from, to) = (directory.join(AGENT.name), directory.join("dmvpn-other-layout"));
+    fs::copy(&from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+    Ok(())
+}
+
 /// Where cargo puts what it builds; asked of cargo because the environment or a configuration file may move it.
 fn target_directory() -> Result<PathBuf> {
     Ok(metadata()?.target_directory)

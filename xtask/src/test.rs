@@ -112,6 +112,7 @@ impl Step {
                 tests(&mut command)
             }
             Self::Lab => {
+                build::build_other_layout()?;
                 let [agent] = build::build([build::AGENT], Profile::Dev)?;
                 let mut command = process::cargo();
                 command.args(["test", "--package", "dmvpn-tests", "--no-fail-fast"]);

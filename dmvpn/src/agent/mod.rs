@@ -60,7 +60,7 @@ use self::{
     path_mtu_socket::{PacketTooBig, PathMtuReceiver},
     receiver::Received,
     save::Saver,
-    signals::Signals,
+    signals::{End, Signals},
     slow_path::{Delivery, SlowPacket, SlowPath},
     too_long::{Reporter, TooLong},
     tunnels::{Tunnel, Tunnels},
@@ -143,7 +143,8 @@ struct Inputs {
     signals: Signals,
 }
 
-/// Runs the agent until SIGTERM or SIGINT, then takes everything down. Needs a tokio runtime of one thread.
+/// Runs the agent until SIGTERM or SIGINT, then takes everything down; or until SIGUSR1, and leaves everything as it is.
+/// Needs a tokio runtime of one thread.
 ///
 /// What an earlier agent left is adopted. A failure at start leaves nothing behind that was not there before.
 pub async fn run(config: Config, options: RunOptions) -> Result<()> {
@@ -182,7 +183,10 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
     };
     let result = agent.serve(inputs, &mut saver).await;
     saver.finish(agent.state(), agent.revision()).await;
-    result?;
+    if result? == End::Leave {
+        info!("leaving everything to the next agent");
+        return Ok(());
+    }
     info!("saying good-bye and removing everything");
     agent.input(Input::Shutdown).await;
     agent.dismantle().await;
@@ -190,8 +194,8 @@ pub async fn run(config: Config, options: RunOptions) -> Result<()> {
 }
 
 impl Agent {
-    /// Handles what comes, until a signal says to stop. An error leaves everything in the kernel: a successor adopts it.
-    async fn serve(&mut self, inputs: Inputs, saver: &mut Saver) -> Result<()> {
+    /// Handles what comes, until a signal says to end. An error leaves everything in the kernel: a successor adopts it.
+    async fn serve(&mut self, inputs: Inputs, saver: &mut Saver) -> Result<End> {
         let Inputs {
             control,
             mut events,
@@ -218,7 +222,7 @@ impl Agent {
                 .next_deadline()
                 .map(|at| time::Instant::from_std(self.started + at.since_start()));
             tokio::select! {
-                () = signals.stop() => return Ok(()),
+                end = signals.end() => return Ok(end),
                 () = &mut control => bail!("the control socket stopped"),
                 Some(Received { tunnel, source, bytes }) = packets.recv() => {
                     self.input(Input::Packet { tunnel, source, bytes: &bytes }).await;

@@ -1,13 +1,23 @@
-//! Signals: when to stop, and what is not a reason to.
+//! Signals: when to stop and how, and what is not a reason to.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::warn;
 
+/// How the agent is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Say good-bye and remove everything.
+    Remove,
+    /// Leave everything to the next agent, which may be of another version.
+    Leave,
+}
+
 /// The signals the agent handles.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    user: Signal,
     hang_up: Signal,
 }
 
@@ -18,19 +28,21 @@ impl Signals {
         Ok(Self {
             terminate: handle(SignalKind::terminate(), "SIGTERM")?,
             interrupt: handle(SignalKind::interrupt(), "SIGINT")?,
+            user: handle(SignalKind::user_defined1(), "SIGUSR1")?,
             hang_up: handle(SignalKind::hangup(), "SIGHUP")?,
         })
     }
 
-    /// Waits until the agent is to stop.
-    pub(super) async fn stop(&mut self) {
+    /// Waits until the agent is to end.
+    pub(super) async fn end(&mut self) -> End {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return End::Remove,
+                _ = self.interrupt.recv() => return End::Remove,
+                _ = self.user.recv() => return End::Leave,
                 _ = self.hang_up.recv() => warn!(
-                    "SIGHUP is ignored: the configuration is not read again while the agent runs; kill the agent \
-                     (SIGKILL) and start it anew to change it without an interruption"
+                    "SIGHUP is ignored: the configuration is not read again while the agent runs; end the agent \
+                     with SIGUSR1 and start it anew to change it without an interruption"
                 ),
             }
         }

@@ -11,10 +11,11 @@ use crate::{
     config::{BpfLog, Config, RunOptions},
 };
 
-/// Run the agent until SIGTERM or SIGINT; needs root.
+/// Run the agent until SIGTERM, SIGINT or SIGUSR1; needs root.
 ///
-/// Those signals deregister it and remove all it made, but for its state file. When it is killed, tunnel interfaces,
-/// routes and the data path outlive it: the next one takes them over, without a lost packet.
+/// Those signals deregister it and remove all it made, but for its state file. When it ends by SIGUSR1 or is killed,
+/// tunnel interfaces, routes and the data path outlive it: the next one, also of another version, takes them over without
+/// a lost packet.
 #[derive(Debug, Args)]
 pub(super) struct RunArguments {
     /// Configuration file.

@@ -7,7 +7,6 @@ use aya::{
     maps::{MapError, xdp::XdpMapError},
     programs::ProgramError,
 };
-use dmvpn_common::LAYOUT_VERSION;
 use thiserror::Error;
 
 /// An error of the data path. The causes of the kernel or of aya follow as its source.
@@ -54,18 +53,17 @@ pub enum DataPathError {
         /// The directory.
         path: PathBuf,
     },
-    /// Another version of dmvpn left its maps and links.
+    /// A map of another version of dmvpn cannot be taken over.
     #[error(
-        "{} holds maps and links of layout version {found}, made by another version of dmvpn; this one uses layout \
-         version {LAYOUT_VERSION}. Run the version that made them, or remove them with `rm -r {}` (its tunnels stop \
-         forwarding until this version has started)",
-        .path.display(), .path.display()
+        "cannot take over the map {} of another version of dmvpn: {reason}. Nothing was changed: run the version that \
+         made it, or start afresh after `rm -r {}` (its tunnels stop forwarding until this version has started)",
+        .path.display(), .path.parent().unwrap_or(.path).display()
     )]
-    OtherLayout {
-        /// The directory of the other layout.
+    TakeOver {
+        /// Where it is pinned; the file name is the map's name.
         path: PathBuf,
-        /// Its version.
-        found: u32,
+        /// Why not.
+        reason: String,
     },
     /// A file system operation failed.
     #[error("cannot {operation} {}", .path.display())]

@@ -8,6 +8,7 @@ use aya::{
     programs::{ProgramError, SchedClassifier, Xdp},
 };
 use dmvpn_common::{map_names, program_names};
+use tracing::warn;
 
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
@@ -19,7 +20,7 @@ use super::{
     map_layout::{self, SizedMap},
     peers::PeerMaps,
     pin_directory::PinDirectory,
-    spread,
+    spread, upgrade,
 };
 use crate::config::{BpfLog, Spread, XdpMode};
 
@@ -90,19 +91,25 @@ pub struct DataPath {
 }
 
 impl DataPath {
-    /// Loads the programs and opens the maps, those of an earlier run where there are any. Attaches nothing yet.
+    /// Loads the programs and opens the maps, those of an earlier run where there are any. Attaches nothing yet, unless
+    /// that run had another layout: then its programs are swapped now ([`upgrade`]).
+    ///
     /// Blocks for some tenths of a second, most of which the kernel takes to verify the programs.
     pub fn open(options: &Options) -> Result<Self, DataPathError> {
         capabilities::check()?;
-        let pins = PinDirectory::open(&options.pin_directory)?;
+        let mut pins = PinDirectory::open(&options.pin_directory)?;
         let cpus = Cpus::read()?;
         let spread_over = cpus.chosen(&options.spread)?;
-        let sized = sized_maps(options, &cpus);
-        map_layout::check_pinned(&pins, OBJECT, &sized)?;
-        let mut ebpf = load(options, &pins, &sized, &cpus, &spread_over)?;
-        if !spread_over.is_empty() {
-            spread::prepare(&mut ebpf, &spread_over)?;
-        }
+        let (mut ebpf, drops) = match load_filled(options, &pins, &cpus, &spread_over) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                if let Err(error) = pins.discard() {
+                    warn!("{error}");
+                }
+                return Err(error);
+            }
+        };
+        upgrade::switch(&mut ebpf, &mut pins, underlay_program(&spread_over))?;
         let control = ControlTable::open(take_map(&mut ebpf, map_names::CONTROL)?)?;
         let mut interfaces =
             InterfaceTable::new(take_map(&mut ebpf, map_names::INTERFACES)?, control.clone());
@@ -125,7 +132,7 @@ impl DataPath {
                 )?,
                 control: control.clone(),
             })?,
-            drops: DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?,
+            drops,
             spread: SpreadTable::new(take_map(&mut ebpf, map_names::SPREAD_COUNTERS)?, spread_over),
             control,
             ebpf,
@@ -137,12 +144,7 @@ impl DataPath {
     /// Attaches the underlay program to XDP of an interface, the one that spreads if CPUs were chosen for that; or swaps
     /// it in where an earlier run attached one.
     pub fn attach_xdp(&mut self, interface: &str, mode: XdpMode) -> Result<XdpAttachment, DataPathError> {
-        let name = if self.spread.cpus().is_empty() {
-            program_names::XDP_UNDERLAY
-        } else {
-            program_names::XDP_SPREAD
-        };
-        let program = program::<Xdp>(&mut self.ebpf, name)?;
+        let program = program::<Xdp>(&mut self.ebpf, underlay_program(self.spread.cpus()))?;
         attach_xdp::attach(program, &self.pins, interface, mode)
     }
 
@@ -252,6 +254,29 @@ fn sized_maps(options: &Options, cpus: &Cpus) -> [SizedMap; 8] {
             unused: 0,
         },
     ]
+}
+
+/// The program for XDP of underlay interfaces.
+const fn underlay_program(spread_over: &[u32]) -> &'static str {
+    if spread_over.is_empty() { program_names::XDP_UNDERLAY } else { program_names::XDP_SPREAD }
+}
+
+/// Programs and maps, with what an earlier run left in its maps: up to here nothing of that is changed.
+fn load_filled(
+    options: &Options,
+    pins: &PinDirectory,
+    cpus: &Cpus,
+    spread_over: &[u32],
+) -> Result<(Ebpf, DropCounters), DataPathError> {
+    let sized = sized_maps(options, cpus);
+    map_layout::check_pinned(pins, OBJECT, &sized)?;
+    let mut ebpf = load(options, pins, &sized, cpus, spread_over)?;
+    if !spread_over.is_empty() {
+        spread::prepare(&mut ebpf, spread_over)?;
+    }
+    upgrade::fill(pins)?;
+    let drops = DropCounters::open(take_map(&mut ebpf, map_names::COUNTERS)?)?;
+    Ok((ebpf, drops))
 }
 
 fn load(

@@ -31,6 +31,7 @@ mod pin_directory;
 mod spread;
 mod tunnels;
 mod underlays;
+mod upgrade;
 mod xdp_status;
 
 pub use attach_tc::{TcAttachment, TcMode};

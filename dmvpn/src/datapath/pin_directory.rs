@@ -6,7 +6,10 @@
 //!     PEERS, TUNNELS, ...     one file a map
 //!     link_xdp_<interface>    one file an attached program
 //!     link_tc_<interface>
+//!   unfinished/               what an agent was making or removing when it was killed
 //! ```
+//!
+//! There is a directory of another version for as long as it takes to take it over: [`super::upgrade`].
 
 use std::{
     fs::{self, DirBuilder, File, TryLockError},
@@ -20,11 +23,18 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{DataPathError, link_name::LinkName};
 
+/// Where maps are before they are filled and after their links went. No version: whoever finds it removes it.
+const UNFINISHED: &str = "unfinished";
+
 /// An open pin directory, ours alone until it is dropped.
 #[derive(Debug)]
 pub(super) struct PinDirectory {
     root: PathBuf,
+    /// Where this agent's maps and links are: the directory of this version, or [`UNFINISHED`] until
+    /// [`commit`](Self::commit).
     layout: PathBuf,
+    /// Directories of other versions, the newest first.
+    others: Vec<PathBuf>,
     _lock: Lock,
 }
 
@@ -34,10 +44,52 @@ impl PinDirectory {
         check_file_system(root)?;
         create_private(root)?;
         let lock = lock(root)?;
-        refuse_other_layouts(root)?;
-        let layout = layout_path(root);
+        remove_unfinished(root)?;
+        let (others, empty) = other_layouts(root)?;
+        for path in empty {
+            fs::remove_dir(&path).map_err(failed("remove", &path))?;
+        }
+        let own = layout_path(root);
+        let layout = if others.is_empty() || is_in_use(&own)? { own } else { root.join(UNFINISHED) };
         create_private(&layout)?;
-        Ok(Self { root: root.to_owned(), layout, _lock: lock })
+        Ok(Self { root: root.to_owned(), layout, others, _lock: lock })
+    }
+
+    /// The directory to fill this version's maps from; `None` when they are complete, or there is none.
+    pub(super) fn source(&self) -> Option<&Path> {
+        self.others.first().map(PathBuf::as_path).filter(|_| self.is_unfinished())
+    }
+
+    /// Directories of other versions whose links are to be taken over.
+    pub(super) fn others(&self) -> &[PathBuf] {
+        &self.others
+    }
+
+    /// Makes the maps those of this version, all at once.
+    pub(super) fn commit(&mut self) -> Result<(), DataPathError> {
+        if self.is_unfinished() {
+            let own = layout_path(&self.root);
+            fs::rename(&self.layout, &own).map_err(failed("rename", &self.layout))?;
+            self.layout = own;
+        }
+        Ok(())
+    }
+
+    /// Removes maps that did not become those of this version.
+    pub(super) fn discard(self) -> Result<(), DataPathError> {
+        remove_unfinished(&self.root)
+    }
+
+    /// Removes the directory of another version, whose links are ours by now.
+    pub(super) fn remove_other(&mut self, other: &Path) -> Result<(), DataPathError> {
+        // Maps must not go one by one: a directory with a version is complete.
+        fs::rename(other, self.root.join(UNFINISHED)).map_err(failed("rename", other))?;
+        self.others.retain(|path| path != other);
+        remove_unfinished(&self.root)
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.layout.ends_with(UNFINISHED)
     }
 
     /// Where the map of that name is pinned.
@@ -58,8 +110,7 @@ impl PinDirectory {
 
     /// The links that are pinned.
     pub(super) fn links(&self) -> Result<Vec<LinkName>, DataPathError> {
-        let names = entries(&self.layout)?;
-        Ok(names.iter().filter_map(|name| LinkName::from_file_name(name)).collect())
+        links_in(&self.layout)
     }
 
     /// Unpins one link: its program is detached as soon as nobody has the link open.
@@ -75,6 +126,12 @@ impl PinDirectory {
     pub(super) fn remove(self) -> Result<(), DataPathError> {
         remove_pins(&self.root, &self.layout)
     }
+}
+
+/// The links that are pinned in the directory of a version.
+pub(super) fn links_in(layout: &Path) -> Result<Vec<LinkName>, DataPathError> {
+    let names = entries(layout)?;
+    Ok(names.iter().filter_map(|name| LinkName::from_file_name(name)).collect())
 }
 
 /// Unpins every map and link of this layout below `pin_directory` and removes the directories, without loading
@@ -159,19 +216,33 @@ fn lock(root: &Path) -> Result<Lock, DataPathError> {
     }
 }
 
-/// Programs of another version may still forward with maps of another layout: two versions must not run side by side
-/// on the same interfaces.
-fn refuse_other_layouts(root: &Path) -> Result<(), DataPathError> {
-    for name in entries(root)? {
-        let Some(found) = name.strip_prefix('v').and_then(|version| version.parse::<u32>().ok()) else {
-            continue;
-        };
-        let path = root.join(name);
-        if found != LAYOUT_VERSION && !entries(&path)?.is_empty() {
-            return Err(DataPathError::OtherLayout { path, found });
-        }
+/// Directories of other versions: those with pins, the newest first, and the empty ones.
+fn other_layouts(root: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataPathError> {
+    let version = |name: &String| name.strip_prefix('v')?.parse::<u32>().ok();
+    let mut versions: Vec<_> = entries(root)?.iter().filter_map(version).collect();
+    versions.retain(|version| *version != LAYOUT_VERSION);
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut others, mut empty) = (Vec::new(), Vec::new());
+    for version in versions {
+        let path = root.join(format!("v{version}"));
+        let list = if is_in_use(&path)? { &mut others } else { &mut empty };
+        list.push(path);
     }
-    Ok(())
+    Ok((others, empty))
+}
+
+/// Whether there is a directory with anything in it.
+fn is_in_use(directory: &Path) -> Result<bool, DataPathError> {
+    Ok(directory.exists() && !entries(directory)?.is_empty())
+}
+
+/// Removes what an agent was making or removing when it was killed, whatever its version has.
+fn remove_unfinished(root: &Path) -> Result<(), DataPathError> {
+    let path = root.join(UNFINISHED);
+    match fs::remove_dir_all(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(failed("remove", &path)),
+    }
 }
 
 /// Names in a directory; what is not UTF-8 was not made by dmvpn and is left out.

@@ -7,3 +7,4 @@ mod open;
 mod spread;
 mod tables;
 mod testbed;
+mod upgrade;

@@ -28,3 +28,4 @@ mod source;
 mod spread;
 mod state;
 mod strangers;
+mod upgrade;

@@ -46,7 +46,11 @@ fn pins_of_another_layout_version() -> Result<()> {
     command::run(&format!("bpftool map create {map} type array key 4 value 12 entries 1 name PEERS"))?;
 
     let failure = Agent::fail(&lab.hub, &config, |program| Command::new(program))?;
-    refuses(&lab, &failure, &[&directory.display().to_string(), "layout version"]);
+    refuses(
+        &lab,
+        &failure,
+        &[&directory.display().to_string(), "another version of dmvpn", "did not make it"],
+    );
     assert!(pin.exists(), "a map that is not ours was removed");
     assert!(!config.pin_directory.join(format!("v{LAYOUT_VERSION}")).exists(), "pins were left behind");
     Ok(())

@@ -1,13 +1,28 @@
-//! Signals that do not stop an agent.
+//! Signals that do not take an agent down.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use dmvpn_tests::{
+    config::TUNNEL,
     lab::{Lab, Plan},
     poll,
 };
 use nix::sys::signal::Signal;
+
+#[test]
+fn sigusr1_ends_the_agent_and_leaves_everything_to_the_next() -> Result<()> {
+    let lab = Lab::new(Plan { spokes: 1, ..Plan::default() })?;
+    let (hub, spokes) = lab.start_all()?;
+    let socket = hub.config().control_socket.clone();
+    assert!(hub.end_by(Signal::SIGUSR1)?.success());
+    assert!(lab.hub.has_interface(TUNNEL) && lab.hub.pins.exists());
+    assert!(!socket.exists());
+    let hub = lab.start(&lab.hub)?;
+    hub.wait_cached(spokes[0].node())?;
+    assert!(!hub.log().contains("saying good-bye"), "{}", hub.log());
+    Ok(())
+}
 
 #[test]
 fn a_hang_up_is_ignored_and_said_so() -> Result<()> {

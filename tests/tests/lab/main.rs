@@ -1,5 +1,6 @@
 //! Real agents in a network of namespaces. Needs root; `cargo xtask test lab` runs it with a fresh `dmvpn`.
 
+mod books;
 mod bulk;
 mod capture;
 mod demo;

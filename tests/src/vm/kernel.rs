@@ -52,7 +52,9 @@ pub(super) const MODULES: &[&str] = &[
     "cls_bpf",
     "act_bpf",
     "sch_netem",
-    // Firewall: NAT, and the messages that nhrpd wants of packets that leave the way they came.
+    // Firewall: NAT, and the messages that nhrpd wants of packets that leave the way they came. The first is needed by
+    // the second, which does not say so.
+    "crc32c_generic",
     "nf_tables",
     "nft_chain_nat",
     "nft_masq",

@@ -23,7 +23,7 @@ pub use vm::run_in_guest;
 use crate::lab;
 
 /// A lab that can be run.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Entry {
     /// What it is called on the command line: small letters, digits and dashes.
     pub name: &'static str,

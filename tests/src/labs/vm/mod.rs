@@ -1,7 +1,15 @@
 //! Labs in a virtual machine. The lab on this side boots it and tells what comes out of it; the same program, started
 //! in there with the name of the same lab, builds the network and goes through the steps.
 
+mod cloud;
+mod frr;
+mod frr_hub;
+mod gre_data;
+mod mixed;
+mod nat;
 mod oldest_kernel;
+mod our_hub;
+mod redundancy;
 
 use std::{env, path::PathBuf, time::Duration};
 
@@ -18,11 +26,28 @@ const PROGRAMS: &str = "/programs";
 const LABS_PROGRAM: &str = "/labs";
 const CAPTURES: &str = "/captures";
 
-/// What runs in the guest: the same names.
-const IN_GUEST: &[&[Entry]] = &[oldest_kernel::LABS];
+/// What runs in the guest.
+const IN_GUEST: [&Entry; 8] = [
+    &oldest_kernel::LAB,
+    &mixed::WITH_KEY,
+    &mixed::WITHOUT_KEY,
+    &our_hub::LAB,
+    &frr_hub::LAB,
+    &redundancy::LAB,
+    &nat::LAB,
+    &gre_data::LAB,
+];
 
-/// The labs as they are seen from outside.
-pub(super) const LABS: &[Entry] = &[boots(&oldest_kernel::LABS[0])];
+/// The labs as they are seen from outside: the same names.
+pub(super) const LABS: &[Entry] = &{
+    let mut labs = [boots(IN_GUEST[0]); IN_GUEST.len()];
+    let mut number = 1;
+    while number < labs.len() {
+        labs[number] = boots(IN_GUEST[number]);
+        number += 1;
+    }
+    labs
+};
 
 /// The lab that boots a guest for `inside`.
 const fn boots(inside: &Entry) -> Entry {
@@ -36,7 +61,7 @@ fn boot_for(_name: &str, report: &mut Report) -> Result<Box<dyn Stage>> {
 
 /// Runs the lab of this name; to be called in the guest. Each step is a line of JSON on standard output.
 pub fn run_in_guest(name: &str, pcap: Option<PathBuf>) -> Result<bool> {
-    let entry = IN_GUEST.iter().copied().flatten().find(|entry| entry.name == name);
+    let entry = IN_GUEST.into_iter().find(|entry| entry.name == name);
     let entry = entry.with_context(|| format!("no lab {name} runs in a virtual machine"))?;
     let options = Options { keep: false, pcap, output: Output::Steps };
     Ok(super::run(entry, &options).ok)

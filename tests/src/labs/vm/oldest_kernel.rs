@@ -5,6 +5,7 @@ use std::{process::Command, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use dmvpn::control::protocol::{TcHook, XdpHook};
 use dmvpn_common::DropReason;
+use dmvpn_common::LAYOUT_VERSION;
 
 use super::super::{Entry, Report, Stage};
 use crate::{
@@ -26,12 +27,12 @@ const RATE: u32 = 200;
 /// Longest wait for traffic.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-pub(super) const LABS: &[Entry] = &[Entry {
+pub(super) const LAB: Entry = Entry {
     name: "vm-oldest-kernel",
     what: "Linux 6.1: programs load, shortcuts are made, nothing is lost when agents die and come back",
     needs_vm: false,
     build: |_name, _report| Ok(Box::new(OldestKernel)),
-}];
+};
 
 struct OldestKernel;
 
@@ -170,7 +171,8 @@ fn restarts(report: &mut Report, xdp: &str, lab: &Lab, mut spokes: Vec<Agent>) -
         let status = agent.context("started above")?.terminate()?;
         ensure!(status.success(), "{status}");
         ensure!(!node.has_interface(TUNNEL), "{TUNNEL} is still there");
-        ensure!(!node.pins.join("v3").exists(), "pins are still there");
+        let pins = node.pins.join(format!("v{LAYOUT_VERSION}"));
+        ensure!(!pins.exists(), "pins are still there");
         let underlay = if node.has_interface("bridge0") { "bridge0" } else { UNDERLAY };
         let filters = node.namespace.command(&format!("tc filter show dev {underlay} ingress"))?;
         ensure!(!filters.contains("bpf"), "still at TC ingress: {filters}");

@@ -38,6 +38,8 @@ enum Step {
     Unit,
     /// Agents in network namespaces, with real packets (root).
     Lab,
+    /// Our nodes and FRR's in a virtual machine, which has the kernel's GRE.
+    Vm,
 }
 
 /// How a step ended, with a few words about it.
@@ -118,6 +120,10 @@ impl Step {
                 command.args(["test", "--package", "dmvpn-tests", "--no-fail-fast"]);
                 command.env("DMVPN_BIN", agent);
                 tests(&mut command)
+            }
+            Self::Vm => {
+                let [agent, lab] = build::build([build::AGENT, build::LAB], Profile::Dev)?;
+                check(Command::new(lab).arg("vm-frr-mixed").env("DMVPN_BIN", agent))
             }
         }
     }

@@ -61,6 +61,8 @@ pub enum DropReason {
     SlowPathRateLimit = 22,
     /// The agent could not hand the packet to the tunnel interface. Belongs to "internal".
     NotDelivered = 23,
+    /// More for the peer than its group may get. Belongs to "expected in operation".
+    Policed = 24,
 }
 
 /// Entries of `COUNTERS`: more than there are reasons, so that a new reason changes nothing in the pinned layout.
@@ -70,7 +72,7 @@ const _: () = assert!(DropReason::ALL.len() <= DROP_COUNTERS);
 
 impl DropReason {
     /// Every reason, in order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NeighbourSolicitation,
         Self::UnknownPeer,
         Self::PeerDown,
@@ -95,6 +97,7 @@ impl DropReason {
         Self::GreChecksum,
         Self::SlowPathRateLimit,
         Self::NotDelivered,
+        Self::Policed,
     ];
 
     /// Name in tables, JSON and metrics.
@@ -124,6 +127,7 @@ impl DropReason {
             Self::GreChecksum => "gre-checksum",
             Self::SlowPathRateLimit => "slow-path-rate-limit",
             Self::NotDelivered => "not-delivered",
+            Self::Policed => "policed",
         }
     }
 
@@ -158,6 +162,7 @@ impl DropReason {
                 "more odd packets than `slow-path-packets` allows (bytes are not known)"
             }
             Self::NotDelivered => "the tunnel interface did not take it: is it up?",
+            Self::Policed => "more for a peer than its group may get: `dmvpn show groups`",
         }
     }
 }

@@ -5,7 +5,7 @@ use dmvpn_common::{CachedVerdict, CachedWay, DropReason, PeerState, UnderlayStat
 use crate::{
     ethernet,
     inner::Inner,
-    maps, mss, outer,
+    maps, mss, outer, policer,
     receive::{UnderlayPacket, Verdict},
 };
 
@@ -55,6 +55,11 @@ fn to_peer<P: UnderlayPacket, H: Inner>(
     let link = P::link_length(next_hop);
     if !packet.can_replace_front(load.offset, link, outer::length(peer)) {
         return None;
+    }
+    if peer.policer != 0
+        && !policer::admits(packet, peer.policer, load.offset, load.header, packet.segments())
+    {
+        return Some(Verdict::Drop(DropReason::Policed));
     }
     mss::clamp(packet, load.offset, load.header, way.mss, [way.source_peer, way.to]);
     let done = load.header.pass_hop(packet, load.offset, load.tos)

@@ -61,6 +61,7 @@ pub mod neighbour;
 pub mod nhrp_limit;
 pub mod outer;
 pub mod packet;
+pub mod policer;
 pub mod receive;
 pub mod redirect;
 pub mod replicate;

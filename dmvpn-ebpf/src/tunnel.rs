@@ -13,7 +13,7 @@ use crate::{
     neighbour::{self, Question},
     outer,
     packet::Packet,
-    replicate,
+    policer, replicate,
 };
 
 /// Ethernet and the fixed part of IPv4, which is no longer than that of IPv6.
@@ -104,6 +104,16 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
         }
         return Ok(packet.leave());
     }
+    if peer.policer != 0 {
+        let admitted = if protocol == ethernet::IPV4 {
+            is_admitted::<P, Ipv4>(packet, peer.policer)
+        } else {
+            is_admitted::<P, Ipv6>(packet, peer.policer)
+        };
+        if !admitted {
+            return Err(DropReason::Policed);
+        }
+    }
     if transport == TCP && protocol == ethernet::IPV4 {
         lower_segments::<P, Ipv4>(packet, index);
     } else if transport == TCP {
@@ -123,6 +133,17 @@ pub fn send<P: TunnelPacket>(packet: &mut P) -> Result<i32, DropReason> {
         return Err(DropReason::NoHeadroom);
     }
     Ok(packet.transmit(next_hop))
+}
+
+/// Whether the policer lets the packet go. One that contradicts itself goes nowhere.
+#[inline(always)]
+fn is_admitted<P: TunnelPacket, H: Inner>(packet: &mut P, policer: u32) -> bool {
+    const OFFSET: u32 = ethernet::LENGTH;
+    let (room, segments) = (packet.length() - OFFSET, packet.segments());
+    // What is shorter than that is one segment, whose transport header nobody asks for.
+    let _ = packet.reach(OFFSET + H::LENGTH + mss::FLAGS as u32);
+    let Reading::Header(header) = H::read(packet, OFFSET, room) else { return false };
+    policer::admits(packet, policer, OFFSET, &header, segments)
 }
 
 /// Lowers the largest segment that a TCP packet to the peer with this index announces, if it does: see [`mss`].

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dmvpn::control::protocol::{
-    Answer, CacheRow, CounterRow, DropRow, EntryState, InterfaceRow, NhsRow, NhsState, PeerRow, Response,
-    ShortcutRow,
+    Answer, CacheRow, CounterRow, DropRow, EntryState, GroupRow, InterfaceRow, NhsRow, NhsState, PeerRow,
+    Response, ShortcutRow,
 };
 use dmvpn_common::DropReason;
 use ipnet::Ipv4Net;
@@ -120,6 +120,14 @@ impl Agent {
         match self.show("peers")? {
             Answer::Peers(rows) => Ok(rows),
             other => bail!("asked for peers, got {other:?}"),
+        }
+    }
+
+    /// `show groups`.
+    pub fn groups(&self) -> Result<Vec<GroupRow>> {
+        match self.show("groups")? {
+            Answer::Groups(rows) => Ok(rows),
+            other => bail!("asked for groups, got {other:?}"),
         }
     }
 

@@ -61,6 +61,7 @@ impl Agent {
             Action::SetNeighbour { tunnel, protocol, nbma } => {
                 let ifindex = self.ifindex(tunnel)?;
                 let index = self.peer_index(tunnel, nbma)?;
+                self.put_in_group(tunnel, protocol, nbma, index)?;
                 neighbours::set(&self.netlink, ifindex, protocol, PeerMac::from_index(index)).await?;
                 self.forget_routes()
             }

@@ -48,6 +48,9 @@ impl Agent {
         for Left { tunnel, mappings } in left {
             for &(protocol, nbma) in &mappings {
                 self.input(Input::Adopt { tunnel, protocol, nbma }).await;
+                if let Some(index) = self.data_path.peers.index_of(tunnel.0, nbma)? {
+                    self.put_in_group(tunnel, protocol, nbma, index)?;
+                }
             }
             self.adopt_receivers(tunnel).await?;
             let shortcuts = self.adopt_routes(tunnel, self.tunnel(tunnel)?.link.ifindex).await?;

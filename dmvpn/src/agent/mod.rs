@@ -20,6 +20,7 @@ mod adopt;
 mod environment;
 mod find_source;
 mod fragment;
+mod groups;
 mod lans;
 mod link_address;
 mod link_local;
@@ -288,6 +289,7 @@ impl Agent {
         let events = self.data_path.events()?;
         let left = self.find_left().await?;
         let now = self.now();
+        self.set_up_groups()?;
         let kernel = Kernel { lookup: &self.lookup, peers: &self.data_path.peers, tunnels: &self.tunnels };
         self.engine.start(now, &kernel, &mut self.actions);
         self.flush().await;

@@ -41,6 +41,7 @@ impl Agent {
             View::Shortcuts => Answer::Shortcuts(self.each(Self::shortcuts_of)),
             View::Interfaces => Answer::Interfaces(self.each(Self::interface_of)),
             View::Drops => Answer::Drops(self.drops()?),
+            View::Groups => Answer::Groups(self.group_rows()?),
             View::Counters => Answer::Counters(self.each(Self::counters_of)),
         })
     }

@@ -49,6 +49,8 @@ enum What {
     Interfaces,
     /// Packets that the data path dropped, by reason.
     Drops(All),
+    /// Groups of peers whose traffic is limited, and what was dropped for it.
+    Groups,
     /// NHRP packets and errors, like Cisco's `show ip nhrp traffic`.
     Counters(All),
 }
@@ -69,6 +71,7 @@ impl What {
             Self::Shortcuts => View::Shortcuts,
             Self::Interfaces => View::Interfaces,
             Self::Drops(_) => View::Drops,
+            Self::Groups => View::Groups,
             Self::Counters(_) => View::Counters,
         }
     }
@@ -76,7 +79,9 @@ impl What {
     fn all(self) -> bool {
         match self {
             Self::Drops(All { all }) | Self::Counters(All { all }) => all,
-            Self::Peers | Self::Cache | Self::Nhs | Self::Shortcuts | Self::Interfaces => false,
+            Self::Peers | Self::Cache | Self::Nhs | Self::Shortcuts | Self::Interfaces | Self::Groups => {
+                false
+            }
         }
     }
 }

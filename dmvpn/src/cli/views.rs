@@ -10,8 +10,8 @@ use super::{
     },
 };
 use crate::control::protocol::{
-    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, DropRow, EntryState, InterfaceRow, NhsRow, NhsState,
-    PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook, XdpHook,
+    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, DropRow, EntryState, GroupRow, InterfaceRow, NhsRow,
+    NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook, XdpHook,
 };
 
 /// The text for an answer; `all`: with drops and errors that never happened.
@@ -23,6 +23,7 @@ pub(super) fn text(answer: Answer, all: bool) -> String {
         Answer::Shortcuts(rows) => shortcuts(rows),
         Answer::Interfaces(rows) => interfaces(rows),
         Answer::Drops(rows) => drops(rows, all),
+        Answer::Groups(rows) => groups(rows),
         Answer::Counters(rows) => counters(&rows, all),
         Answer::Error(reason) => format!("{reason}\n"),
     }
@@ -289,6 +290,37 @@ fn drops(rows: Vec<DropRow>, all: bool) -> String {
     render(&columns, rows.into_iter().map(cells))
 }
 
+fn groups(rows: Vec<GroupRow>) -> String {
+    if rows.is_empty() {
+        return "no groups\n".into();
+    }
+    let columns = [
+        Words("Interface"),
+        Words("Group"),
+        Number("Bits/s"),
+        Number("Burst"),
+        Number("Peers"),
+        Number("Passed"),
+        Number("Bytes"),
+        Number("Policed"),
+        Number("Bytes"),
+    ];
+    let cells = |row: GroupRow| {
+        vec![
+            row.interface,
+            row.name,
+            row.rate.to_string(),
+            row.burst.to_string(),
+            row.peers.to_string(),
+            row.passed_packets.to_string(),
+            row.passed_bytes.to_string(),
+            row.policed_packets.to_string(),
+            row.policed_bytes.to_string(),
+        ]
+    };
+    render(&columns, rows.into_iter().map(cells))
+}
+
 fn counters(rows: &[CounterRow], all: bool) -> String {
     if rows.is_empty() {
         return "no tunnel interfaces\n".into();
@@ -418,6 +450,11 @@ mod tests {
     }
 
     #[test]
+    fn shows_groups() {
+        assert_text(samples::groups(), false, include_str!("golden/groups.txt"));
+    }
+
+    #[test]
     fn says_that_there_is_nothing() {
         for (answer, expected) in [
             (Answer::Peers(Vec::new()), "no peers\n"),
@@ -426,6 +463,7 @@ mod tests {
             (Answer::Shortcuts(Vec::new()), "no shortcuts\n"),
             (Answer::Interfaces(Vec::new()), "no tunnel interfaces\n"),
             (Answer::Drops(Vec::new()), "no drops\n"),
+            (Answer::Groups(Vec::new()), "no groups\n"),
             (Answer::Counters(Vec::new()), "no tunnel interfaces\n"),
         ] {
             assert_text(answer, false, expected);

@@ -16,7 +16,7 @@ use super::{
         Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE_DIRECTORY, Df, FastPath,
         Limits, MssClamp, Phase, Source, Spread, Tos, Tunnel, XdpMode,
     },
-    parts::{ClusterDraft, MapDraft, MulticastDraft, NhsDraft, RouteDraft, read_limits},
+    parts::{ClusterDraft, GroupDraft, MapDraft, MulticastDraft, NhsDraft, RouteDraft, read_limits},
     problem::Problem,
     section::{At, Section},
     yaml::Node,
@@ -89,6 +89,7 @@ pub(super) struct TunnelDraft {
     pub(super) multicast: MulticastDraft,
     pub(super) maps: Vec<MapDraft>,
     pub(super) routes: Vec<RouteDraft>,
+    pub(super) groups: Vec<GroupDraft>,
     pub(super) limits: Limits,
 }
 
@@ -178,6 +179,7 @@ impl TunnelDraft {
             multicast: MulticastDraft::default(),
             maps: Vec::new(),
             routes: Vec::new(),
+            groups: Vec::new(),
             limits: Limits::default(),
         };
         let nhs = section.list("nhs");
@@ -185,11 +187,13 @@ impl TunnelDraft {
         let multicast = section.mapping("multicast");
         let maps = section.list("maps");
         let routes = section.list("routes");
+        let groups = section.list("groups");
         let limits = section.mapping("limits");
         section.finish();
 
         draft.nhs = nhs.iter().filter_map(|node| NhsDraft::read(node, problems)).collect();
         draft.nhs_clusters = clusters.iter().filter_map(|node| ClusterDraft::read(node, problems)).collect();
+        draft.groups = groups.iter().filter_map(|node| GroupDraft::read(node, problems)).collect();
         if let Some(node) = multicast {
             draft.multicast = MulticastDraft::read(node, problems);
         }
@@ -246,6 +250,7 @@ impl TunnelDraft {
             multicast: self.multicast.complete(),
             maps: self.maps.into_iter().map(MapDraft::complete).collect::<Option<_>>()?,
             routes: self.routes.into_iter().map(RouteDraft::complete).collect::<Option<_>>()?,
+            groups: self.groups.into_iter().map(GroupDraft::complete).collect::<Option<_>>()?,
             limits: self.limits,
         })
     }

@@ -82,6 +82,14 @@ pub(super) const SECONDS: Kind<u16> = kind("seconds from 1 to 65535", |text| num
 pub(super) const SECONDS_OR_NONE: Kind<u16> =
     kind("seconds from 0 to 65535", |text| number(text, 0..=u16::MAX));
 pub(super) const MTU: Kind<u16> = kind("bytes from 68 to 65535", |text| number(text, 68..=u16::MAX));
+pub(super) const GROUP_NAME: Kind<String> =
+    kind("a name of 1 to 32 letters, digits, `-`, `_` or `.`", |text| {
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        ((1..=32).contains(&text.len()) && text.chars().all(fits)).then(|| text.to_owned())
+    });
+pub(super) const RATE: Kind<u64> =
+    kind("bits a second with their unit, from 8kbit to 100gbit, as in 10mbit", rate);
+pub(super) const BURST: Kind<u32> = kind("bytes from 1 to 4294967295", |text| number(text, 1..=u32::MAX));
 /// From the least that any vendor takes on: Huawei's.
 pub(super) const MSS_CLAMP: Kind<MssClamp> =
     kind("auto, off, or bytes from 128 to 65535", |text| match text {
@@ -213,6 +221,21 @@ fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let last = name.rsplit('.').next().unwrap_or_default();
     name.len() <= 253 && name.split('.').all(is_label) && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Bits a second, as tc writes them.
+fn rate(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(digits)?;
+    let factor: u64 = match unit {
+        "bit" => 1,
+        "kbit" => 1000,
+        "mbit" => 1_000_000,
+        "gbit" => 1_000_000_000,
+        _ => return None,
+    };
+    let rate = number.parse::<u64>().ok()?.checked_mul(factor)?;
+    (8000..=100_000_000_000).contains(&rate).then_some(rate)
 }
 
 fn source(text: &str) -> Option<Source> {

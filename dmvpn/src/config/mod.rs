@@ -18,8 +18,8 @@ mod yaml;
 
 pub use model::{
     Accept, Config, DEFAULT_CONTROL_SOCKET, DEFAULT_PIN_DIRECTORY, DEFAULT_STATE_DIRECTORY, Df, FastPath,
-    HIDDEN_SECRET, Limits, MssClamp, Multicast, MulticastServers, NAME_LENGTH, Nhs, NhsAddress, NhsCluster,
-    NhsNbma, Phase, Source, Spread, StaticMap, StaticRoute, Tos, Tunnel, XdpMode,
+    Group, HIDDEN_SECRET, Limits, MssClamp, Multicast, MulticastServers, NAME_LENGTH, Nhs, NhsAddress,
+    NhsCluster, NhsNbma, Phase, Source, Spread, StaticMap, StaticRoute, Tos, Tunnel, XdpMode,
 };
 pub use options::{BpfLog, RunOptions};
 pub use problem::{ConfigError, Position, Problem};

@@ -149,6 +149,8 @@ pub struct Tunnel {
     pub maps: Vec<StaticMap>,
     /// Static routes over the tunnel.
     pub routes: Vec<StaticRoute>,
+    /// Peers to which no more is sent than a rate.
+    pub groups: Vec<Group>,
     /// Bounds of tables and rates.
     pub limits: Limits,
 }
@@ -340,6 +342,21 @@ pub struct StaticMap {
     pub nbma: IpAddr,
 }
 
+/// Peers that together get no more than a rate of inner packets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Group {
+    /// Its name, for people.
+    pub name: String,
+    /// Bits a second.
+    #[serde(serialize_with = "bits_a_second")]
+    pub rate: u64,
+    /// Bytes at once.
+    pub burst: u32,
+    /// Protocol addresses of its members.
+    pub members: Vec<IpNet>,
+}
+
 /// A route over a tunnel, for networks without a routing daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -471,6 +488,11 @@ impl Serialize for NhsAddress {
 #[expect(clippy::ref_option, reason = "the signature that serde calls")]
 fn hide<S: Serializer>(_: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(HIDDEN_SECRET)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn bits_a_second<S: Serializer>(rate: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{rate}bit"))
 }
 
 fn whole_seconds<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -8,7 +8,8 @@ use super::{
     draft::value_or,
     kinds,
     model::{
-        Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, NhsNbma, StaticMap, StaticRoute,
+        Group, Limits, Multicast, MulticastServers, Nhs, NhsAddress, NhsCluster, NhsNbma, StaticMap,
+        StaticRoute,
     },
     problem::Problem,
     section::{At, Section},
@@ -47,6 +48,44 @@ pub(super) struct MapDraft {
 pub(super) struct RouteDraft {
     pub(super) prefix: Option<At<IpNet>>,
     pub(super) via: Option<At<IpAddr>>,
+}
+
+/// A [`Group`] in the making.
+pub(super) struct GroupDraft {
+    pub(super) name: Option<At<String>>,
+    pub(super) rate: Option<At<u64>>,
+    pub(super) burst: Option<At<u32>>,
+    pub(super) members: Vec<At<IpNet>>,
+}
+
+impl GroupDraft {
+    /// What comes in in so many parts of a second may go at once, by default.
+    const BURST: u64 = 10;
+    /// But at least ten long packets.
+    const LEAST_BURST: u32 = 15_000;
+
+    pub(super) fn read(node: &Node, problems: &mut Vec<Problem>) -> Option<Self> {
+        let mut section = Section::new(node, "a group (`name`, `rate`, `members`)", problems)?;
+        let draft = Self {
+            name: section.required("name", &kinds::GROUP_NAME),
+            rate: section.required("rate", &kinds::RATE),
+            burst: section.optional("burst", &kinds::BURST),
+            members: section.values("members", &kinds::PREFIX),
+        };
+        section.finish();
+        Some(draft)
+    }
+
+    pub(super) fn complete(self) -> Option<Group> {
+        let rate = self.rate?.value;
+        let burst = u32::try_from(rate / 8 / Self::BURST).unwrap_or(u32::MAX).max(Self::LEAST_BURST);
+        Some(Group {
+            name: self.name?.value,
+            rate,
+            burst: value_or(self.burst, burst),
+            members: self.members.into_iter().map(|member| member.value).collect(),
+        })
+    }
 }
 
 impl NhsDraft {

@@ -36,6 +36,8 @@ pub enum View {
     Interfaces,
     /// Packets the data path dropped, by reason.
     Drops,
+    /// Groups of peers whose traffic is limited.
+    Groups,
     /// NHRP packets and errors.
     Counters,
 }
@@ -66,6 +68,8 @@ pub enum Answer {
     Interfaces(Vec<InterfaceRow>),
     /// For [`View::Drops`]: every reason, also those that never happened.
     Drops(Vec<DropRow>),
+    /// For [`View::Groups`].
+    Groups(Vec<GroupRow>),
     /// For [`View::Counters`]: one row a tunnel.
     Counters(Vec<CounterRow>),
     /// The request was not understood or could not be carried out: why.
@@ -395,6 +399,29 @@ pub enum TcHook {
     Clsact,
 }
 
+/// A group of peers, and what was sent to them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupRow {
+    /// Tunnel interface.
+    pub interface: String,
+    /// Name in the configuration.
+    pub name: String,
+    /// Bits a second.
+    pub rate: u64,
+    /// Bytes at once.
+    pub burst: u32,
+    /// Peers in it now.
+    pub peers: u32,
+    /// Packets sent to them.
+    pub passed_packets: u64,
+    /// Their bytes.
+    pub passed_bytes: u64,
+    /// Packets dropped because they were too many.
+    pub policed_packets: u64,
+    /// Their bytes.
+    pub policed_bytes: u64,
+}
+
 /// Packets dropped for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropRow {
@@ -462,6 +489,7 @@ mod tests {
             (View::Shortcuts, r#"{"show":"shortcuts"}"#),
             (View::Interfaces, r#"{"show":"interfaces"}"#),
             (View::Drops, r#"{"show":"drops"}"#),
+            (View::Groups, r#"{"show":"groups"}"#),
             (View::Counters, r#"{"show":"counters"}"#),
         ] {
             let request = Request::Show(view);

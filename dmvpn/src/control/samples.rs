@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::protocol::{
-    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount,
+    Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount, GroupRow,
     InterfaceRow, NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook,
     UnderlayRow, XdpHook, XdpRow,
 };
@@ -12,8 +12,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-pub(crate) fn all() -> [Answer; 7] {
-    [peers(), cache(), nhs(), shortcuts(), interfaces(), drops(), counters()]
+pub(crate) fn all() -> [Answer; 8] {
+    [peers(), cache(), nhs(), shortcuts(), interfaces(), drops(), groups(), counters()]
 }
 
 pub(crate) fn peers() -> Answer {
@@ -249,6 +249,21 @@ pub(crate) fn drops() -> Answer {
         row("unknown-peer", 120_000, 9_600_000, "data from a stranger"),
         row("peer-down", 0, 0, "data to or from a peer that is not up"),
     ])
+}
+
+pub(crate) fn groups() -> Answer {
+    let row = |name: &str, rate, peers, passed, policed| GroupRow {
+        interface: "dmvpn0".into(),
+        name: name.into(),
+        rate,
+        burst: 125_000,
+        peers,
+        passed_packets: passed,
+        passed_bytes: passed * 1000,
+        policed_packets: policed,
+        policed_bytes: policed * 1000,
+    };
+    Answer::Groups(vec![row("small-offices", 10_000_000, 12, 1_234_567, 89), row("unused", 64_000, 0, 0, 0)])
 }
 
 pub(crate) fn counters() -> Answer {

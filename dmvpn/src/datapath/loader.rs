@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
-    MulticastTable, PeerTable, SpreadTable, TcAttachment, TcMode, TunnelTable, XdpAttachment, attach_tc,
-    attach_xdp,
+    MulticastTable, PeerTable, PolicerTable, SpreadTable, TcAttachment, TcMode, TunnelTable, XdpAttachment,
+    attach_tc, attach_xdp,
     cached_counts::CachedCounts,
     capabilities,
     cpus::Cpus,
@@ -78,6 +78,8 @@ pub struct DataPath {
     pub peers: PeerTable,
     /// Who gets copies of multicast packets.
     pub multicast: MulticastTable,
+    /// What bounds the packets to groups of peers.
+    pub policers: PolicerTable,
     /// Why packets were dropped.
     pub drops: DropCounters,
     /// What concerns the whole box.
@@ -132,6 +134,7 @@ impl DataPath {
                 )?,
                 control: control.clone(),
             })?,
+            policers: PolicerTable::new(take_map(&mut ebpf, map_names::POLICERS)?),
             drops,
             spread: SpreadTable::new(take_map(&mut ebpf, map_names::SPREAD_COUNTERS)?, spread_over),
             control,

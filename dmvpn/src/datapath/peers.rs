@@ -181,6 +181,12 @@ impl PeerTable {
         self.write(index, &Peer { mtu, ..peer })
     }
 
+    /// Sets which policer bounds what is sent to the peer; 0: none does.
+    pub fn set_policer(&mut self, index: u32, policer: u32) -> Result<(), DataPathError> {
+        let peer = self.existing(index)?;
+        self.write(index, &Peer { policer, ..peer })
+    }
+
     /// Sets where frames to the peer go first; `None` leaves them to the kernel. A next hop that is new to the table
     /// starts unresolved, see [`UnderlayTable::set_resolved`].
     pub fn set_next_hop(&mut self, index: u32, hop: Option<NextHop>) -> Result<(), DataPathError> {

@@ -16,6 +16,7 @@ mod mss;
 mod multicast;
 mod namespace;
 mod nhrp;
+mod policer;
 mod programs;
 mod redirect;
 mod refuse;

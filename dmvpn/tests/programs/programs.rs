@@ -11,8 +11,8 @@ use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
     CachedRoute, CachedRoute6, CachedVerdict, CachedWay, Control, DropCounter, DropReason, EVENT_HEAD_SIZE,
     Event, FastPath, Interface, InterfaceRole, Keyed, LocalAddress, MulticastReceiver, NbmaKey, Peer,
-    PeerCounters, PeerIndex, PeerState, SpreadCounter, Traffic, Tunnel, TunnelKey, Underlay, UnderlayState,
-    map_names, program_names,
+    PeerCounters, PeerIndex, PeerState, Policer, SpreadCounter, Traffic, Tunnel, TunnelKey, Underlay,
+    UnderlayState, map_names, program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -223,6 +223,14 @@ impl Programs {
 
     pub(crate) fn set_next_hop(&mut self, index: u32, next_hop: Underlay) {
         self.array::<Underlay>(map_names::UNDERLAY).set(index, next_hop, 0).unwrap();
+    }
+
+    pub(crate) fn set_policer(&mut self, index: u32, policer: Policer) {
+        self.array::<Policer>(map_names::POLICERS).set(index, policer, 0).unwrap();
+    }
+
+    pub(crate) fn policer(&self, index: u32) -> Policer {
+        Array::<_, Policer>::try_from(self.map(map_names::POLICERS)).unwrap().get(&index, 0).unwrap()
     }
 
     /// Says what an interface is.

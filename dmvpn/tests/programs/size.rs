@@ -24,7 +24,7 @@ const BOUNDS: [Bounds; 6] = [
     Bounds { program: program_names::XDP_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
     Bounds { program: program_names::XDP_SPREAD, instructions: 9000, verified: 65_000, stack: 480 },
     Bounds { program: program_names::XDP_SPREAD_CPU, instructions: 8600, verified: 60_000, stack: 480 },
-    Bounds { program: program_names::TC_TUNNEL, instructions: 1500, verified: 5000, stack: 320 },
+    Bounds { program: program_names::TC_TUNNEL, instructions: 2000, verified: 5000, stack: 320 },
 ];
 
 #[test]

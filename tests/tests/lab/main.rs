@@ -4,6 +4,7 @@ mod books;
 mod bulk;
 mod capture;
 mod demo;
+mod groups;
 mod host_names;
 mod imported;
 mod ipv6;

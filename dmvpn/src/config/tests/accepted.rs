@@ -95,6 +95,9 @@ tunnels:
       - {address: '2001:db8::5', nbma: 203.0.113.5}
     routes:
       - {prefix: '::/0', via: '2001:db8::64'}
+    groups:
+      - {name: small, rate: 10mbit, members: ['2001:db8::5/128', '2001:db8::8/125']}
+      - {name: tiny, rate: 64kbit, burst: 3000}
 ";
 
 #[test]
@@ -112,6 +115,10 @@ fn takes_every_key() {
     assert_eq!(tunnel.registration_interval, Duration::from_secs(59));
     assert_eq!((tunnel.mtu, tunnel.ttl), (Some(1400), 64));
     assert_eq!(tunnel.mss_clamp, MssClamp::AtMost(1300));
+    let groups: Vec<_> =
+        tunnel.groups.iter().map(|group| (group.name.as_str(), group.rate, group.burst)).collect();
+    assert_eq!(groups, [("small", 10_000_000, 125_000), ("tiny", 64_000, 3000)]);
+    assert_eq!(tunnel.groups[0].members.len(), 2);
     assert_eq!((tunnel.xdp, tunnel.accept), (XdpMode::Native, Accept::Any));
     assert_eq!((tunnel.tos, tunnel.df, tunnel.fast_path), (Tos::Dscp(46), Df::Copy, FastPath::Hairpin));
     assert_eq!((&tunnel.accelerate[..], tunnel.check_source), (&["eth1".into(), "eth2.5".into()][..], true));
@@ -247,6 +254,7 @@ tunnels:
     to: []
   maps: []
   routes: []
+  groups: []
   limits:
     registrations-per-nbma: 64
     pending-resolutions: 1024

@@ -24,12 +24,14 @@ tunnels:
       - x:
     routes:
       - x:
+    groups:
+      - x:
     limits:
       x:
 ";
 
 /// Headings of the page, and the line of [`EVERY_SECTION`] with the unknown key.
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("Top level", "1:"),
     ("`tunnels`", "3:"),
     ("`nhs`", "5:"),
@@ -37,7 +39,8 @@ const SECTIONS: [(&str, &str); 8] = [
     ("`multicast`", "9:"),
     ("`maps`", "11:"),
     ("`routes`", "13:"),
-    ("`limits`", "15:"),
+    ("`groups`", "15:"),
+    ("`limits`", "17:"),
 ];
 
 /// The page: by section the keys, in its order, with their defaults as they are written.

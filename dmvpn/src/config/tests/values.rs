@@ -10,7 +10,7 @@ fn reports_unknown_keys_with_the_accepted_ones() {
                     holding-time, registration-interval, unique, mtu, mss-clamp, xdp, accept, ttl, tos, df, fast-path, \
                     accelerate, check-source, negative-time, \
                     redirect-interval, answer-for-clients, aliases, register-prefixes, purge-on-expiry, summaries, allow, allow-prefixes, nhs-refresh, nhs-fallback, nhs, \
-                    nhs-clusters, multicast, maps, routes, limits";
+                    nhs-clusters, multicast, maps, routes, groups, limits";
     assert_problems(
         &tunnel("holdtime: 5\nNetwork_ID: 5\nmut: 5\nqos: 5"),
         &[

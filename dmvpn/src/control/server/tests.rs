@@ -100,7 +100,7 @@ async fn says_what_is_wrong_with_a_request() {
         (
             "{\"show\":\"pears\"}",
             "not a request: unknown variant `pears`, expected one of `peers`, `cache`, `nhs`, `shortcuts`, \
-             `interfaces`, `drops`, `counters` at line 1 column 15",
+             `interfaces`, `drops`, `groups`, `counters` at line 1 column 15",
         ),
         (
             "{\"clear\":\"peers\"}",

@@ -1,0 +1,78 @@
+//! Groups: how much the hub sends to a spoke.
+
+use std::{
+    net::UdpSocket,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use dmvpn_tests::{
+    agent::Agent,
+    config::Config,
+    lab::{Lab, Plan},
+};
+use nix::sys::socket::{setsockopt, sockopt};
+
+/// Bits a second of inner packets that spoke b may get.
+const RATE: u64 = 8_000_000;
+/// Bytes at once: more than comes in while a busy machine lets the sender wait.
+const BURST: u64 = 200_000;
+/// Receive buffer in bytes: room for everything.
+const BUFFER: usize = 16 << 20;
+/// Bytes of an inner packet: IPv4, UDP and what is in it.
+const PACKET: usize = 1000;
+
+#[test]
+fn a_member_gets_no_more_than_its_rate() -> Result<()> {
+    let lab = Lab::new(Plan { phase: 1, ..Plan::default() })?;
+    let more = format!(
+        "groups:\n  - {{name: small, rate: {RATE}bit, burst: {BURST}, members: [{}/32]}}",
+        lab.spokes[1].address
+    );
+    let hub = Agent::start(&lab.hub, &Config { more, ..lab.config(&lab.hub) })?;
+    let spokes = lab.spokes.iter().map(|spoke| lab.start(spoke)).collect::<Result<Vec<_>>>()?;
+    for spoke in &spokes {
+        spoke.wait_registered()?;
+        hub.wait_cached(spoke.node())?;
+    }
+    let (a, b) = (lab.spoke_lan(0)?, lab.spoke_lan(1)?);
+    let sink = b.host.run(|| UdpSocket::bind((b.address, 0)).context("a socket"))?;
+    setsockopt(&sink, sockopt::RcvBufForce, &BUFFER)?;
+    sink.set_nonblocking(true)?;
+    let to = sink.local_addr()?;
+    let sender = a.host.run(|| UdpSocket::bind((a.address, 0)).context("a socket"))?;
+
+    // Twice as much, for two seconds; taken out at once, so that no buffer is the limit.
+    let (content, mut buffer) = ([0; PACKET - 28], [0; PACKET]);
+    let start = Instant::now();
+    let (mut sent, mut received) = (0_u64, 0_u64);
+    let budget = |elapsed: Duration| elapsed.as_micros() * u128::from(2 * RATE / 8) / 1_000_000;
+    while start.elapsed() < Duration::from_secs(2) {
+        while u128::from(sent) * (PACKET as u128) < budget(start.elapsed()) {
+            sender.send_to(&content, to)?;
+            sent += 1;
+        }
+        while sink.recv(&mut buffer).is_ok() {
+            received += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    let elapsed = start.elapsed();
+    thread::sleep(Duration::from_millis(300));
+    while sink.recv(&mut buffer).is_ok() {
+        received += 1;
+    }
+
+    let groups = hub.groups()?;
+    let [shown] = groups.as_slice() else { bail!("one group: {groups:?}") };
+    println!("{sent} sent, {received} received in {elapsed:?}; {shown:?}");
+    assert_eq!((shown.name.as_str(), shown.peers), ("small", 1));
+    assert_eq!(shown.passed_packets + shown.policed_packets, sent, "everything is in the books");
+    assert_eq!(shown.passed_bytes + shown.policed_bytes, sent * PACKET as u64);
+    assert_eq!(received, shown.passed_packets, "what passed arrived");
+    let expected = elapsed.as_millis() * u128::from(RATE) / 8000 + u128::from(BURST);
+    let got = u128::from(received) * PACKET as u128;
+    assert!((expected * 9..=expected * 11).contains(&(got * 10)), "{got} bytes, not {expected}");
+    Ok(())
+}

@@ -155,6 +155,11 @@ pub enum Input<'a> {
         /// Where the peer is.
         nbma: IpAddr,
     },
+    /// The tunnel interface is up, and may have been down: the kernel forgot the neighbours and routes on it.
+    InterfaceUp {
+        /// Which tunnel.
+        tunnel: TunnelId,
+    },
     /// Routes of the kernel changed, shortcuts aside. Say it as often as it happens: the engine waits for the dust
     /// to settle before it looks at what it told and was told.
     RoutesChanged,

@@ -41,6 +41,7 @@ mod random;
 mod rare;
 mod receive;
 mod redirect;
+mod reinstall;
 mod requesters;
 mod resolution;
 mod restore;
@@ -177,6 +178,11 @@ impl Engine {
             Input::Restore { tunnel, registrations } => {
                 if let Some(tunnel) = tunnels.get_mut(&tunnel) {
                     tunnel.restore(&mut cx, registrations);
+                }
+            }
+            Input::InterfaceUp { tunnel } => {
+                if let Some(tunnel) = tunnels.get(&tunnel) {
+                    tunnel.reinstall(&mut cx);
                 }
             }
             Input::RoutesChanged => {

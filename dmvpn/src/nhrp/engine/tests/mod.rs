@@ -12,6 +12,7 @@ mod nat;
 mod purge;
 mod refusal;
 mod registration;
+mod reinstall;
 mod resolution;
 mod restore;
 mod scale;

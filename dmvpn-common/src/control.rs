@@ -25,7 +25,7 @@ pub struct Control {
 pub struct ControlFlags;
 
 impl ControlFlags {
-    /// Do not cache routes: the host's policy rules select by what a cached route does not know (TOS, mark, ports).
+    /// Do not cache routes: the host's policy rules select by what a cached route does not know (TOS, protocol).
     /// Takes effect with the next [`Control::generation`].
     pub const NO_CACHE: u32 = 1 << 0;
 }

@@ -68,14 +68,16 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         return Ok(false);
     }
     let query = &mut scratch.query;
-    if tunnel.fast_path == FastPath::Off {
+    // Then the kernel routes the packet, but the peer is to hear of the shorter way.
+    let is_the_kernels = tunnel.fast_path == FastPath::Off;
+    if is_the_kernels && tunnel.flags & TunnelFlags::REDIRECT == 0 {
         return Ok(true);
     }
     *query = header.query(tunnel.ifindex);
     match packet.look_up_route(query) {
         route::FOUND => {}
         route::NOT_FORWARDED => return Ok(true),
-        route::BLACKHOLE => return Err(DropReason::RouteRefused),
+        route::BLACKHOLE if !is_the_kernels => return Err(DropReason::RouteRefused),
         _ => return Ok(false),
     }
     way.mtu = query.length;
@@ -85,16 +87,18 @@ pub fn find<P: UnderlayPacket, H: Inner>(
         && peer.tunnel_ifindex == query.ifindex
         && peer.state != PeerState::Free
     {
-        if peer.state == PeerState::Down {
+        if peer.state == PeerState::Down && !is_the_kernels {
             return Err(DropReason::PeerDown);
         }
-        if !H::checksum_is_right(packet, origin.offset) {
-            return Err(DropReason::InnerMalformed);
-        }
-        way.verdict = CachedVerdict::Peer;
-        way.to = index;
-        if peer.tunnel != tunnel.id {
-            way.mss = mss::lower_of(way.mss, mss::of_interface::<H>(query.ifindex));
+        if !is_the_kernels {
+            if !H::checksum_is_right(packet, origin.offset) {
+                return Err(DropReason::InnerMalformed);
+            }
+            way.verdict = CachedVerdict::Peer;
+            way.to = index;
+            if peer.tunnel != tunnel.id {
+                way.mss = mss::lower_of(way.mss, mss::of_interface::<H>(query.ifindex));
+            }
         }
         if wants_redirect(origin, peer, index) {
             scratch.redirect = RedirectKey { peer: origin.peer, destination: header.destination() };

@@ -118,6 +118,6 @@ impl Agent {
 }
 
 /// The kernel route for a route of the configuration.
-fn static_route(route: &crate::config::StaticRoute) -> TunnelRoute {
+pub(super) fn static_route(route: &crate::config::StaticRoute) -> TunnelRoute {
     TunnelRoute::Static { prefix: route.prefix, via: route.via }
 }

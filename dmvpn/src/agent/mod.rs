@@ -32,6 +32,7 @@ mod receiver;
 mod recursion;
 mod report;
 mod save;
+mod selection;
 mod settings;
 mod signals;
 mod slow_path;
@@ -39,6 +40,7 @@ mod socket;
 mod source;
 mod startup;
 mod too_long;
+mod tunnel_link;
 mod tunnels;
 mod underlay;
 
@@ -61,6 +63,7 @@ use self::{
     path_mtu_socket::{PacketTooBig, PathMtuReceiver},
     receiver::Received,
     save::Saver,
+    selection::Selection,
     signals::{End, Signals},
     slow_path::{Delivery, SlowPacket, SlowPath},
     too_long::{Reporter, TooLong},
@@ -102,6 +105,8 @@ struct Agent {
     slow_paths: BTreeMap<IpAddr, SlowPath>,
     /// Hands packets of the slow path to tunnel interfaces.
     delivery: Delivery,
+    /// What routes depend on beside the destination.
+    selection: Selection,
     names: Names,
     data_path: DataPath,
     netlink: Netlink,

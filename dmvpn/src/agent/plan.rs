@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
+use dmvpn_common::FastPath;
 use ipnet::IpNet;
 use tokio::time::sleep;
 
@@ -15,8 +16,8 @@ use super::{
     link_local,
 };
 use crate::{
-    config::{Config, Tunnel},
-    netlink::{Netlink, interfaces::Interface},
+    config::{self, Config, Tunnel},
+    netlink::{Netlink, interfaces::Interface, links::TunnelSpec},
 };
 
 /// Outer IP header in bytes: IPv4 and IPv6.
@@ -39,6 +40,27 @@ pub(super) struct Plan {
     pub(super) underlay: Interface,
     /// MTU of the tunnel interface in bytes.
     pub(super) mtu: u32,
+}
+
+impl Plan {
+    /// The interface.
+    pub(super) fn link(&self) -> TunnelSpec {
+        TunnelSpec {
+            name: self.config.name.clone(),
+            address: self.config.address,
+            link_local: self.link_local,
+            mtu: self.mtu,
+        }
+    }
+
+    /// What the operator wants to bypass the kernel's stack.
+    pub(super) fn fast_path(&self) -> FastPath {
+        match self.config.fast_path {
+            config::FastPath::Off => FastPath::Off,
+            config::FastPath::Hairpin => FastPath::Hairpin,
+            config::FastPath::Full => FastPath::Full,
+        }
+    }
 }
 
 /// Plans every tunnel, or says what is wrong with the first that cannot be.

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use dmvpn_common::FastPath;
 use tracing::{info, warn};
 
 use super::{
@@ -19,6 +18,7 @@ use super::{
     plan::Plan,
     receiver::Receiver,
     recursion::Recursive,
+    selection::Selection,
     settings,
     slow_path::Delivery,
     socket::NhrpSocket,
@@ -26,17 +26,12 @@ use super::{
     tunnels::Tunnel,
 };
 use crate::{
-    config::{self, Accept, Config, Df, MssClamp, RunOptions, Tos},
+    config::{Accept, Config, Df, MssClamp, RunOptions, Tos},
     datapath::{
-        DataPath, DataPathError, DontFragment, LinkName, OuterTos, RouteSelection, Segments, TcMode,
-        TunnelParameters, remove_all_pins,
+        DataPath, DataPathError, DontFragment, LinkName, OuterTos, Segments, TcMode, TunnelParameters,
+        remove_all_pins,
     },
-    netlink::{
-        Netlink, interfaces,
-        links::{self, TunnelSpec},
-        lookup::Lookup,
-        underlay::Underlay,
-    },
+    netlink::{Netlink, interfaces, links, lookup::Lookup, underlay::Underlay},
     nhrp::engine::{Engine, TunnelConfig, TunnelId},
     state::State,
 };
@@ -81,6 +76,7 @@ impl Agent {
             tunnels: Tunnels::default(),
             slow_paths: BTreeMap::new(),
             delivery: Delivery::open().context("cannot open a packet socket")?,
+            selection: Selection::default(),
             names: Names::new(config, state),
             actions: Vec::new(),
             to_reconnect: VecDeque::new(),
@@ -108,6 +104,7 @@ impl Agent {
     }
 
     async fn build(&mut self, config: &Config, plans: Vec<Plan>, state: Option<&State>) -> Result<()> {
+        self.find_selectors().await;
         let mut engine_configs = Vec::with_capacity(plans.len());
         for plan in plans {
             let name = plan.config.name.clone();
@@ -123,9 +120,7 @@ impl Agent {
         }
         self.remove_stale_tunnels().await?;
         self.accelerate_lans().await;
-        if self.tunnels.iter().any(|tunnel| tunnel.plan.config.check_source) {
-            self.data_path.control.set_route_selection(RouteSelection::BySource)?;
-        }
+        self.apply_selection();
         Ok(self.remove_stale_lans()?)
     }
 
@@ -154,13 +149,7 @@ impl Agent {
         engine_configs: &mut Vec<TunnelConfig>,
     ) -> Result<()> {
         let config = &plan.config;
-        let spec = TunnelSpec {
-            name: config.name.clone(),
-            address: config.address,
-            link_local: plan.link_local,
-            mtu: plan.mtu,
-        };
-        let link = links::create_or_adopt(&self.netlink, &spec).await?;
+        let link = links::create_or_adopt(&self.netlink, &plan.link()).await?;
         for change in &link.changes {
             info!(tunnel = config.name, "{change}");
         }
@@ -185,11 +174,7 @@ impl Agent {
                 Tos::Inherit => OuterTos::Inherit,
                 Tos::Dscp(dscp) => OuterTos::Dscp(dscp),
             },
-            fast_path: match config.fast_path {
-                config::FastPath::Off => FastPath::Off,
-                config::FastPath::Hairpin => FastPath::Hairpin,
-                config::FastPath::Full => FastPath::Full,
-            },
+            fast_path: self.selection.fast_path(&plan),
             redirect: config.redirect,
             accept_any: config.accept == Accept::Any,
             check_source: config.check_source,

@@ -113,6 +113,10 @@ impl Tunnels {
             .any(|(index, underlay)| underlay.vlan.map_or(*index, |vlan| vlan.physical) == ifindex)
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Tunnel> {
+        self.by_id.values_mut()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Tunnel> {
         self.by_id.values()
     }

@@ -198,17 +198,30 @@ impl Agent {
                     sources_changed = true;
                 }
                 Change::Link { ifindex, state, .. } => {
-                    if state == LinkState::Up
-                        && let Err(error) = self.ways.keep_fresh_again(ifindex).await
-                    {
-                        warn!("{error}");
+                    if state == LinkState::Up {
+                        if let Err(error) = self.ways.keep_fresh_again(ifindex).await {
+                            warn!("{error}");
+                        }
+                        self.restore_tunnel(ifindex).await;
                     }
                     sources_changed = true;
                 }
-                Change::Address { .. } | Change::Everything => sources_changed = true,
-                Change::Routes => routes_changed = true,
+                Change::Address { .. } => sources_changed = true,
+                Change::Everything => {
+                    self.find_selectors().await;
+                    sources_changed = true;
+                }
+                Change::Routes { by } => {
+                    self.note_routes(by);
+                    routes_changed = true;
+                }
+                Change::Rules => {
+                    self.find_rules().await;
+                    routes_changed = true;
+                }
             }
         }
+        self.apply_selection();
         if sources_changed {
             self.accelerate_lans().await;
             self.follow_sources().await;

@@ -17,7 +17,7 @@ pub enum RouteSelection {
     /// The source address: there are policy rules that ask for it, routes with several next hops, or sources are
     /// checked.
     BySource,
-    /// Type of service, mark or ports: nothing is cached.
+    /// Type of service or protocol: nothing is cached.
     ByMore,
 }
 
@@ -56,8 +56,10 @@ impl ControlTable {
         self.change(|control| control.seconds = now)
     }
 
-    /// Says what routing depends on; routes are looked up anew.
-    pub fn set_route_selection(&self, selection: RouteSelection) -> Result<(), DataPathError> {
+    /// Says what routing depends on. When that is something else than before, routes are looked up anew, and the result
+    /// is `true`.
+    pub fn set_route_selection(&self, selection: RouteSelection) -> Result<bool, DataPathError> {
+        let before = self.value();
         self.change(|control| {
             (control.flags, control.source_mask) = match selection {
                 RouteSelection::ByDestination => (0, 0),
@@ -65,7 +67,12 @@ impl ControlTable {
                 RouteSelection::ByMore => (ControlFlags::NO_CACHE, 0),
             };
         })?;
-        self.forget_routes()
+        let now = self.value();
+        let changed = (now.flags, now.source_mask) != (before.flags, before.source_mask);
+        if changed {
+            self.forget_routes()?;
+        }
+        Ok(changed)
     }
 
     /// What the data path is told now.

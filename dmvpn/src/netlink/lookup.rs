@@ -39,7 +39,7 @@ use super::{
     routes::{STATIC_METRIC, ip_address, prefix_of, route_address},
 };
 
-/// Longest wait for an answer.
+/// Longest wait for an answer, or for the next part of one.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a listing is started again after a change interrupted it.
@@ -211,7 +211,7 @@ impl Lookup {
     }
 
     /// Sends a question and hands every route of the answer, undecoded, to `receive`.
-    fn exchange(
+    pub(super) fn exchange(
         &self,
         message: RouteMessage,
         flags: u16,
@@ -227,7 +227,7 @@ impl Lookup {
         request.serialize(&mut bytes);
         self.socket.send(&bytes, 0)?;
 
-        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let mut deadline = Instant::now() + ANSWER_TIMEOUT;
         let mut interrupted = false;
         let mut buffer = self.buffer.borrow_mut();
         while Instant::now() < deadline {
@@ -239,6 +239,8 @@ impl Lookup {
                     _ => return Err(error.into()),
                 },
             };
+            // A long listing takes long, but it goes on.
+            deadline = Instant::now() + ANSWER_TIMEOUT;
             let mut rest = buffer.get(..length).unwrap_or_default();
             while !rest.is_empty() {
                 let message = NetlinkBuffer::new_checked(rest).map_err(malformed)?;

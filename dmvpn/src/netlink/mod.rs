@@ -12,6 +12,7 @@
 //! | [`neighbours`] | resolved next hops |
 //! | [`routes`] | shortcut, host and static routes |
 //! | [`lookup`] | "how would the kernel route this?", answered at once |
+//! | [`selectors`] | what routes depend on beside the destination |
 //! | [`underlay`] | the way to an NBMA address, and keeping it fresh |
 //! | [`monitor`] | what others change in the kernel |
 //!
@@ -26,6 +27,7 @@ pub mod lookup;
 pub mod monitor;
 pub mod neighbours;
 pub mod routes;
+pub mod selectors;
 mod sysctl;
 pub mod underlay;
 

@@ -1,7 +1,7 @@
 //! What others change in the kernel, from the multicast groups of rtnetlink, joined to small batches.
 //!
 //! A routing daemon that loads a table changes thousands of routes a second; all that matters here is that
-//! routes changed. So route and rule messages are not even decoded, the others are joined by object, and a
+//! routes changed, and what they depend on. So route and rule messages are not even decoded, the others are joined by object, and a
 //! batch is handed out at most every [`BATCH_TIME`].
 
 use std::{
@@ -32,6 +32,7 @@ use super::{
     error::Cause,
     interfaces::{Interface, interface_address},
     neighbours::protocol_address,
+    selectors::{self, Selectors},
     underlay::usable_address,
 };
 
@@ -117,8 +118,13 @@ pub enum Change {
         /// Link-layer address; `None`: not known (any more).
         mac: Option<[u8; 6]>,
     },
-    /// Routes, policy rules or nexthop objects, ours included.
-    Routes,
+    /// Routes or nexthop objects, ours included.
+    Routes {
+        /// What the new ones depend on.
+        by: Selectors,
+    },
+    /// Policy rules.
+    Rules,
 }
 
 /// A subscription to changes. Open it before reading the tables, so that nothing falls between.
@@ -215,7 +221,8 @@ impl Monitor {
 #[derive(Debug, Default)]
 struct Batch {
     everything: bool,
-    routes: bool,
+    routes: Option<Selectors>,
+    rules: bool,
     links: BTreeMap<u32, Change>,
     addresses: BTreeMap<(u32, IpAddr), bool>,
     neighbours: BTreeMap<(u32, IpAddr), Option<[u8; 6]>>,
@@ -223,7 +230,7 @@ struct Batch {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        !self.everything && !self.routes && self.objects() == 0
+        !self.everything && self.routes.is_none() && !self.rules && self.objects() == 0
     }
 
     fn objects(&self) -> usize {
@@ -248,8 +255,9 @@ impl Batch {
             address,
             mac,
         });
-        let routes = self.routes.then_some(Change::Routes);
-        self.links.into_values().chain(addresses).chain(neighbours).chain(routes).collect()
+        let routes = self.routes.map(|by| Change::Routes { by });
+        let rules = self.rules.then_some(Change::Rules);
+        self.links.into_values().chain(addresses).chain(neighbours).chain(routes).chain(rules).collect()
     }
 
     fn add_datagram(&mut self, datagram: &[u8], ignored: &BTreeSet<u32>) {
@@ -258,9 +266,10 @@ impl Batch {
             let Ok(header) = NetlinkBuffer::new_checked(rest) else { return self.lose_detail() };
             let length = usize::try_from(header.length()).unwrap_or(usize::MAX);
             match header.message_type() {
-                RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE | RTM_NEWNEXTHOP | RTM_DELNEXTHOP => {
-                    self.routes = true;
-                }
+                RTM_NEWROUTE => self.add_routes(selectors::of_route(header.payload())),
+                // A nexthop object that becomes a group tells of its routes, too.
+                RTM_DELROUTE | RTM_NEWNEXTHOP | RTM_DELNEXTHOP => self.add_routes(Selectors::default()),
+                RTM_NEWRULE | RTM_DELRULE => self.rules = true,
                 RTM_NEWLINK..=RTM_DELADDR | RTM_NEWNEIGH | RTM_DELNEIGH => {
                     match NetlinkMessage::deserialize(rest.get(..length).unwrap_or(rest)) {
                         Ok(message) => self.add_message(message, ignored),
@@ -275,6 +284,10 @@ impl Batch {
                 self.lose_detail();
             }
         }
+    }
+
+    fn add_routes(&mut self, by: Selectors) {
+        self.routes = Some(self.routes.unwrap_or_default() | by);
     }
 
     fn add_message(&mut self, message: NetlinkMessage<RouteNetlinkMessage>, ignored: &BTreeSet<u32>) {

@@ -10,4 +10,5 @@ mod monitor;
 mod namespace;
 mod neighbours;
 mod routes;
+mod selectors;
 mod underlay;

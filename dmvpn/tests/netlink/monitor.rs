@@ -5,6 +5,7 @@ use std::{fmt::Write, net::IpAddr, time::Duration};
 use dmvpn::netlink::{
     monitor::{Change, LinkState, Monitor},
     neighbours,
+    selectors::Selectors,
 };
 use dmvpn_common::PeerMac;
 use tokio::time::timeout;
@@ -125,23 +126,44 @@ fn reports_neighbours_but_not_our_own() {
 }
 
 #[test]
-fn routes_rules_and_nexthop_objects_are_routes() {
+fn reports_routes_and_nexthop_objects_and_what_they_depend_on() {
     in_namespace(|_| async move {
         pair();
         ip("address add 192.0.2.10/24 dev eth0");
         ip("address add 2001:db8::10/64 dev eth0 nodad");
         let mut monitor = subscribe().await;
-        for command in [
-            "route add 198.51.100.0/24 via 192.0.2.1",
-            "route delete 198.51.100.0/24",
-            "route add 2001:db8:1::/64 via 2001:db8::1",
-            "rule add from 192.0.2.10 lookup 100",
-            "-6 rule add from 2001:db8::10 lookup 100",
-            "nexthop add id 7 via 192.0.2.1 dev eth0",
-            "nexthop replace id 7 via 192.0.2.2 dev eth0",
+        let nothing = Selectors::default();
+        let source = Selectors { source: true, ..nothing };
+        for (command, by) in [
+            ("route add 198.51.100.0/24 via 192.0.2.1", nothing),
+            ("route delete 198.51.100.0/24", nothing),
+            ("route add 2001:db8:1::/64 via 2001:db8::1", nothing),
+            ("route add 198.51.100.0/24 nexthop via 192.0.2.1 nexthop via 192.0.2.2", source),
+            ("route add 198.51.100.0/24 tos 0x10 via 192.0.2.1", Selectors { class: true, ..nothing }),
+            ("route append 2001:db8:1::/64 via 2001:db8::2", source),
+            ("route add 2001:db8:2::/64 from 2001:db8:9::/64 via 2001:db8::1", source),
+            ("nexthop add id 7 via 192.0.2.1 dev eth0", nothing),
+            ("nexthop add id 8 via 192.0.2.2 dev eth0", nothing),
+            ("route add 203.0.113.0/24 nhid 7", nothing),
+            ("nexthop replace id 7 via 192.0.2.3 dev eth0", nothing),
+            ("nexthop add id 9 group 7/8", nothing),
+            ("route add 203.0.114.0/24 nhid 9", source),
         ] {
             ip(command);
-            assert_eq!(changes(&mut monitor).await, [Change::Routes], "{command}");
+            assert_eq!(changes(&mut monitor).await, [Change::Routes { by }], "{command}");
+        }
+    });
+}
+
+#[test]
+fn reports_rules() {
+    in_namespace(|_| async move {
+        let mut monitor = subscribe().await;
+        for command in ["rule add from 192.0.2.10 lookup 100", "-6 rule add from 2001:db8::10 lookup 100"] {
+            for command in [command.to_owned(), command.replace("add", "delete")] {
+                ip(&command);
+                assert_eq!(changes(&mut monitor).await, [Change::Rules], "{command}");
+            }
         }
     });
 }
@@ -170,7 +192,7 @@ fn a_thousand_changes_are_a_few_batches_and_the_last_state_counts() {
             for change in batch.unwrap() {
                 match change {
                     Change::Neighbour { ifindex, mac, .. } if ifindex == eth0 => last_mac = mac,
-                    Change::Routes => {}
+                    Change::Routes { .. } => {}
                     other => panic!("{other:?}"),
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dmvpn_common::{EVENT_HEAD_SIZE, EventKind, Peer, TunnelFlags, Underlay, UnderlayState};
+use dmvpn_common::{EVENT_HEAD_SIZE, EventKind, FastPath, Peer, TunnelFlags, Underlay, UnderlayState};
 
 use crate::{
     frames::{Gre, Ip, SPOKE_1, SPOKE_2, STRANGER},
@@ -46,6 +46,21 @@ fn carries_the_packets_head_as_it_was_received() {
             assert_eq!(hub.programs.events(), [event(&hub, &packet.bytes())], "{what}");
         }
         assert_eq!(hub.programs.drops(), []);
+    });
+}
+
+/// The kernel routes the packet, but a spoke hears of the shorter way all the same.
+#[test]
+fn is_raised_when_the_kernel_routes_everything() {
+    in_namespace(|| {
+        let mut hub = redirecting();
+        hub.tunnel.fast_path = FastPath::Off;
+        hub.programs.set_up_two_spokes(None, hub.tunnel);
+        for _ in 0..3 {
+            hub.programs.receive(&Gre::from(SPOKE_1, inner().bytes()).frame());
+        }
+        assert_eq!(hub.programs.events(), [event(&hub, &inner().bytes())]);
+        assert_eq!(hub.programs.counters(2).sent_xdp.packets, 0, "it was not forwarded here");
     });
 }
 

@@ -1,5 +1,6 @@
 //! Real agents in a network of namespaces. Needs root; `cargo xtask test lab` runs it with a fresh `dmvpn`.
 
+mod accelerate;
 mod books;
 mod bulk;
 mod capture;
@@ -13,6 +14,7 @@ mod ipv6_underlay;
 mod leftovers;
 mod many_peers;
 mod maps;
+mod marks;
 mod mss;
 mod multicast;
 mod path_mtu;

@@ -52,6 +52,8 @@ pub(super) struct Spec {
     sessions_of_hub: usize,
     /// Cisco's phase, 2 or 3.
     phase: u8,
+    /// Whether there is a designated router, which must be a hub.
+    election: bool,
     /// Whether tunnel and LANs have IPv6.
     ipv6: bool,
     /// Whether spokes get one route for all LANs.
@@ -68,6 +70,7 @@ impl Spec {
         // The spokes and the other hub.
         sessions_of_hub: 4,
         phase: 3,
+        election: false,
         ipv6: false,
         summary: false,
         also: |_, _| Ok(()),
@@ -114,7 +117,7 @@ pub(super) const LABS: &[Entry] = &[
     lab!(
         "ospf-broadcast",
         "FRR, OSPF broadcast, Phase 2: hubs are designated routers, spokes have priority 0",
-        Spec { phase: 2, ..Spec::OSPF }
+        Spec { phase: 2, election: true, ..Spec::OSPF }
     ),
     lab!("ospf-multipoint", "FRR, OSPF point-to-multipoint, Phase 3", Spec::OSPF),
     lab!(
@@ -137,6 +140,7 @@ pub(super) const LABS: &[Entry] = &[
             software: Software::Frr(&["ospf6d"]),
             sessions: Sessions::Ospf6,
             phase: 2,
+            election: true,
             ipv6: true,
             ..Spec::OSPF
         }
@@ -160,7 +164,7 @@ pub(super) const LABS: &[Entry] = &[
     lab!(
         "bird-ospf-broadcast",
         "BIRD, OSPF broadcast, Phase 2: hubs are designated routers, spokes have priority 0",
-        Spec { software: Software::Bird, phase: 2, ..Spec::OSPF }
+        Spec { software: Software::Bird, phase: 2, election: true, ..Spec::OSPF }
     ),
     lab!(
         "bird-ospf-multipoint",

@@ -29,6 +29,8 @@ const HOLDING_TIME: u16 = 12;
 const REGISTRATION_INTERVAL: u16 = 3;
 /// Longest time until all spokes are registered.
 const REGISTERED: Duration = Duration::from_secs(30);
+/// Longest time until OSPF stops to wait for a designated router, which it does after the dead interval.
+const ELECTION: Duration = Duration::from_secs(20);
 /// Longest wait for the answer to one packet.
 const ANSWER: Duration = Duration::from_secs(1);
 
@@ -69,26 +71,37 @@ impl Network {
                 make_ipv6(node)?;
             }
         }
-        let start = |node: &Node| -> Result<Member> {
-            let agent = Agent::start(node, &config(&lab, spec, node))?;
-            let daemons = Daemons::start(node, spec.software, &spec.files.of(node))?;
-            Ok(Member { node: node.clone(), agent, daemons })
+        let start_agents = |nodes: Vec<&Node>| -> Result<Vec<(Node, Agent)>> {
+            let start = |node: &Node| Ok((node.clone(), Agent::start(node, &config(&lab, spec, node))?));
+            nodes.into_iter().map(start).collect()
         };
-        let hubs = [Some(&lab.hub), lab.second_hub.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(start)
-            .collect::<Result<_>>()?;
-        let spokes = lab.spokes.iter().map(start).collect::<Result<Vec<_>>>()?;
-        for spoke in &spokes {
-            let what = format!("{} to be registered with both hubs", spoke.node.name);
+        let hubs = start_agents([Some(&lab.hub), lab.second_hub.as_ref()].into_iter().flatten().collect())?;
+        let spokes = start_agents(lab.spokes.iter().collect())?;
+        for (node, agent) in &spokes {
+            let what = format!("{} to be registered with both hubs", node.name);
             poll::until_matches(
                 &what,
                 REGISTERED,
-                || spoke.agent.nhs(),
+                || agent.nhs(),
                 |rows| rows.len() == 2 && rows.iter().all(|row| row.state == NhsState::Responding),
             )?;
         }
+        let start_daemons = |agents: Vec<(Node, Agent)>| -> Result<Vec<Member>> {
+            let start = |(node, agent): (Node, Agent)| {
+                let daemons = Daemons::start(&node, spec.software, &spec.files.of(&node))?;
+                Ok(Member { node, agent, daemons })
+            };
+            agents.into_iter().map(start).collect()
+        };
+        // Spokes come first: one that could be designated router would have elected itself when the hubs come.
+        let spokes = start_daemons(spokes)?;
+        if spec.election {
+            for Member { node, daemons, .. } in &spokes {
+                let what = format!("{} to give up waiting for a designated router", node.name);
+                poll::until(&what, ELECTION, || Ok(daemons.has_elected(spec.sessions)?.then_some(())))?;
+            }
+        }
+        let hubs = start_daemons(hubs)?;
         Ok(Self { spec, hubs, spokes, sequence: 0, lab })
     }
 
@@ -122,11 +135,10 @@ impl Network {
         }
     }
 
-    /// Next hops that the kernel of a spoke has for the LAN behind another or a part of it, whoever put them there.
-    pub(super) fn next_hops(&self, from: usize, to: usize) -> Result<Vec<NextHop>> {
-        let spoke = &self.spokes[from].node.namespace;
+    /// Next hops that the kernel of a node has for the LAN behind a spoke or a part of it, whoever put them there.
+    pub(super) fn next_hops(&self, from: &Node, to: usize) -> Result<Vec<NextHop>> {
         let version = if self.spec.ipv6 { "-6" } else { "-4" };
-        let text = spoke.command(&format!("ip {version} -j route show root {}", self.lan(to)?.0))?;
+        let text = from.namespace.command(&format!("ip {version} -j route show root {}", self.lan(to)?.0))?;
         let routes: Vec<Value> = serde_json::from_str(&text).with_context(|| text.clone())?;
         Ok(routes.iter().flat_map(NextHop::of).collect())
     }

@@ -197,6 +197,17 @@ impl Daemons {
         })
     }
 
+    /// Whether OSPF has looked for a designated router on the tunnel, and found one or none.
+    pub(super) fn has_elected(&self, sessions: Sessions) -> Result<bool> {
+        let question = match (self.software, sessions) {
+            (Software::Bird, _) => "show ospf interface tunnel \"dmvpn0\"",
+            (_, Sessions::Ospf6) => "show ipv6 ospf6 interface dmvpn0",
+            _ => "show ip ospf interface dmvpn0",
+        };
+        let text = self.ask(question)?;
+        Ok(text.contains("State") && !text.contains("Waiting"))
+    }
+
     /// How an operator asks, for a shell: a question in quotes is to follow.
     pub(super) fn shell(&self) -> String {
         let directory = self.directory.display();

@@ -1,10 +1,17 @@
 //! What every routing lab shows, in order.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use ipnet::IpNet;
 
-use super::{network::Network, software::Sessions};
+use super::{
+    network::{Member, Network},
+    software::Sessions,
+};
 use crate::{labs::Report, poll, traffic::Stream};
 
 /// Longest time until a routing protocol has done what it is to do, at the start or after a loss. The slowest are RIP,
@@ -52,11 +59,17 @@ fn sessions(network: &Network, report: &mut Report) -> Result<()> {
     })
 }
 
-/// Routes to the LANs, as the phase wants them: Phase 2 by the spoke that has the LAN, Phase 3 by a hub.
+/// Routes to the LANs, on spokes as the phase wants them: Phase 2 by the spoke that has the LAN, Phase 3 by a hub.
 fn routes(network: &Network, report: &mut Report) -> Result<()> {
     let by = if network.spec.phase == 2 { "the spoke that has it" } else { "a hub" };
     let name = format!("each spoke has routes to the others' LANs, by {by}");
     report.step(name, || {
+        // The hubs carry the first packets, so they have to know the way, too.
+        for hub in &network.hubs {
+            for to in 0..network.spokes.len() {
+                wait_hub_route(network, hub, to)?;
+            }
+        }
         let mut count = 0;
         for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
             if network.spec.summary {
@@ -74,7 +87,7 @@ fn routes(network: &Network, report: &mut Report) -> Result<()> {
 fn wait_route(network: &Network, from: usize, to: usize) -> Result<()> {
     let hubs: Vec<_> = network.hubs.iter().map(|hub| network.address(&hub.node)).collect();
     let spoke = network.address(&network.spokes[to].node);
-    let is_right = |gateway: &std::net::IpAddr| match network.spec.phase {
+    let is_right = |gateway: &IpAddr| match network.spec.phase {
         2 => *gateway == spoke || is_link_local_of(*gateway, spoke),
         _ => hubs.iter().any(|hub| gateway == hub || is_link_local_of(*gateway, *hub)),
     };
@@ -82,7 +95,7 @@ fn wait_route(network: &Network, from: usize, to: usize) -> Result<()> {
     poll::until_matches(
         &what,
         CONVERGE,
-        || network.next_hops(from, to),
+        || network.next_hops(&network.spokes[from].node, to),
         |hops| {
             // A shortcut may be there already; it is looked at later.
             let mut routed = hops.iter().filter(|hop| hop.protocol != "54").peekable();
@@ -93,9 +106,23 @@ fn wait_route(network: &Network, from: usize, to: usize) -> Result<()> {
     .with_context(|| network.spokes[from].daemons.logs())
 }
 
+/// Waits until a hub has a route to the LAN of a spoke, by that spoke.
+fn wait_hub_route(network: &Network, hub: &Member, to: usize) -> Result<()> {
+    let spoke = network.address(&network.spokes[to].node);
+    let what = format!("a route of {} to the LAN of {}", hub.node.name, name_of(network, to));
+    poll::until_matches(
+        &what,
+        CONVERGE,
+        || network.next_hops(&hub.node, to),
+        |hops| hops.iter().any(|hop| hop.gateway == spoke || is_link_local_of(hop.gateway, spoke)),
+    )
+    .map(drop)
+    .with_context(|| hub.daemons.logs())
+}
+
 /// Whether an address is the link-local one that an agent makes of a global one.
-fn is_link_local_of(address: std::net::IpAddr, global: std::net::IpAddr) -> bool {
-    let (std::net::IpAddr::V6(address), std::net::IpAddr::V6(global)) = (address, global) else {
+fn is_link_local_of(address: IpAddr, global: IpAddr) -> bool {
+    let (IpAddr::V6(address), IpAddr::V6(global)) = (address, global) else {
         return false;
     };
     address.is_unicast_link_local() && address.segments()[4..] == global.segments()[4..]
@@ -138,7 +165,7 @@ fn direct(network: &mut Network, report: &mut Report, stream: Option<Stream>) ->
         report.step("a shortcut is made, and the kernel has it", || {
             let prefixes = wait_shortcut(network, 0, 1)?;
             let spoke = network.address(&network.spokes[1].node);
-            let hops = network.next_hops(0, 1)?;
+            let hops = network.next_hops(&network.spokes[0].node, 1)?;
             let ours = hops.iter().find(|hop| hop.protocol == "54");
             let ours = ours.with_context(|| format!("no route with protocol 54: {hops:?}"))?;
             ensure!(ours.gateway == spoke, "it leads to {}", ours.gateway);
@@ -159,7 +186,7 @@ fn direct(network: &mut Network, report: &mut Report, stream: Option<Stream>) ->
     })
 }
 
-fn wait_shortcut(network: &Network, from: usize, to: usize) -> Result<Vec<ipnet::IpNet>> {
+fn wait_shortcut(network: &Network, from: usize, to: usize) -> Result<Vec<IpNet>> {
     let what = format!("a shortcut of {} to the LAN of {}", name_of(network, from), name_of(network, to));
     poll::until_matches(&what, CONVERGE, || network.shortcuts(from, to), |prefixes| !prefixes.is_empty())
 }
@@ -196,7 +223,7 @@ fn wait_gone(network: &Network, from: usize, to: usize) -> Result<Duration> {
     poll::until_matches(
         &what,
         CONVERGE,
-        || Ok((network.next_hops(from, to)?, network.shortcuts(from, to)?)),
+        || Ok((network.next_hops(&network.spokes[from].node, to)?, network.shortcuts(from, to)?)),
         |(hops, shortcuts)| hops.is_empty() && shortcuts.is_empty(),
     )?;
     Ok(start.elapsed())

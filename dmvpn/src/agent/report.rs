@@ -2,15 +2,15 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use dmvpn_common::{DropReason, Traffic};
+use dmvpn_common::{DropReason, PeerCounters, Traffic};
 
 use super::{Agent, Tunnel, actions::ActionError, environment::Kernel, tunnels::UnderlayHook};
 use crate::{
     control::{
         protocol::{
             Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount,
-            InterfaceRow, NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, Request,
-            ShortcutRow, TcHook, UnderlayRow, View, XdpHook, XdpRow,
+            InterfaceRow, NhsRow, NhsState, PacketCount, Path, PathRow, PeerAttribute, PeerRow, PeerState,
+            Request, ShortcutRow, TcHook, UnderlayRow, View, XdpHook, XdpRow,
         },
         server::Call,
     },
@@ -107,6 +107,7 @@ impl Agent {
             received_bytes: counters.received().bytes,
             sent_packets: counters.sent().packets,
             sent_bytes: counters.sent().bytes,
+            paths: paths(&counters),
             underlay,
             mtu: peer.mtu,
             multicast: view.multicast,
@@ -288,6 +289,29 @@ impl Agent {
             events_suppressed: counters.events_suppressed,
         }]
     }
+}
+
+/// A peer's counters by path.
+fn paths(counters: &PeerCounters) -> Vec<PathRow> {
+    let none = Traffic::default();
+    let by_path = [
+        (Path::Xdp, counters.received_xdp, counters.sent_xdp, counters.transit_xdp),
+        (Path::Tc, counters.received_tc, counters.sent_tc, counters.transit_tc),
+        (Path::Slow, counters.received_slow, counters.sent_slow, none),
+    ];
+    let rows = by_path.into_iter().map(|(path, received, sent, transit)| {
+        let sent = sent.plus(transit);
+        PathRow {
+            path,
+            received_packets: received.packets,
+            received_bytes: received.bytes,
+            sent_packets: sent.packets,
+            sent_bytes: sent.bytes,
+            transit_packets: transit.packets,
+            transit_bytes: transit.bytes,
+        }
+    });
+    rows.filter(|row| row.received_packets != 0 || row.sent_packets != 0).collect()
 }
 
 /// How an NBMA address became a peer, from the cache entries that lead to it.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::control::protocol::{
     Answer, CacheFlag, CacheKind, CacheRow, CounterRow, DropRow, EntryState, GroupRow, InterfaceRow, NhsRow,
-    NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook, XdpHook,
+    NhsState, PacketCount, Path, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook, XdpHook,
 };
 
 /// The text for an answer; `all`: with drops and errors that never happened.
@@ -47,6 +47,7 @@ fn peers(mut rows: Vec<PeerRow>) -> String {
         Number("Rx bytes"),
         Number("Tx packets"),
         Number("Tx bytes"),
+        Words("Paths"),
         Words("Underlay"),
         Number("MTU"),
     ];
@@ -70,6 +71,15 @@ fn peer(row: PeerRow) -> Vec<String> {
             PeerAttribute::Route => "T1",
         })
         .collect();
+    let paths: Vec<_> = row
+        .paths
+        .iter()
+        .map(|row| match row.path {
+            Path::Xdp => "xdp",
+            Path::Tc => "tc",
+            Path::Slow => "slow",
+        })
+        .collect();
     let underlay = row.underlay.map(|underlay| match underlay.gateway {
         Some(gateway) => format!("{} via {gateway}", underlay.interface),
         None => underlay.interface,
@@ -87,6 +97,7 @@ fn peer(row: PeerRow) -> Vec<String> {
         row.received_bytes.to_string(),
         row.sent_packets.to_string(),
         row.sent_bytes.to_string(),
+        if paths.is_empty() { "-".into() } else { paths.join(",") },
         or_dash(underlay),
         row.mtu.to_string(),
     ]

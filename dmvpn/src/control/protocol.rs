@@ -110,6 +110,9 @@ pub struct PeerRow {
     pub sent_packets: u64,
     /// Their bytes.
     pub sent_bytes: u64,
+    /// The same by path; those that were never taken are left out, and an older agent says nothing of them.
+    #[serde(default)]
+    pub paths: Vec<PathRow>,
     /// How it is reached; absent while there is no route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub underlay: Option<UnderlayRow>,
@@ -117,6 +120,37 @@ pub struct PeerRow {
     pub mtu: u32,
     /// It gets copies of multicast packets.
     pub multicast: bool,
+}
+
+/// What was exchanged with a peer by one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathRow {
+    /// Which path.
+    pub path: Path,
+    /// Packets received from it.
+    pub received_packets: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Packets sent to it.
+    pub sent_packets: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Of those sent, packets that came from another peer and never saw the kernel's routing.
+    pub transit_packets: u64,
+    /// Their bytes.
+    pub transit_bytes: u64,
+}
+
+/// Who takes packets out of outer headers, and puts them in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Path {
+    /// The XDP programs.
+    Xdp,
+    /// The TC programs.
+    Tc,
+    /// The agent.
+    Slow,
 }
 
 /// Whether data is exchanged with a peer.
@@ -527,6 +561,26 @@ mod tests {
                 "received_bytes": 987_654_321,
                 "sent_packets": 12,
                 "sent_bytes": 3456,
+                "paths": [
+                    {
+                        "path": "xdp",
+                        "received_packets": 1_234_560,
+                        "received_bytes": 987_654_000,
+                        "sent_packets": 12,
+                        "sent_bytes": 3456,
+                        "transit_packets": 2,
+                        "transit_bytes": 56,
+                    },
+                    {
+                        "path": "slow",
+                        "received_packets": 7,
+                        "received_bytes": 321,
+                        "sent_packets": 0,
+                        "sent_bytes": 0,
+                        "transit_packets": 0,
+                        "transit_bytes": 0,
+                    },
+                ],
                 "underlay": {"interface": "eth0", "gateway": "192.0.2.1"},
                 "mtu": 1472,
                 "multicast": true,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::protocol::{
     Answer, CacheFlag, CacheKind, CacheRow, CounterRow, CpuRow, DropRow, EntryState, ErrorCount, GroupRow,
-    InterfaceRow, NhsRow, NhsState, PacketCount, PeerAttribute, PeerRow, PeerState, ShortcutRow, TcHook,
-    UnderlayRow, XdpHook, XdpRow,
+    InterfaceRow, NhsRow, NhsState, PacketCount, Path, PathRow, PeerAttribute, PeerRow, PeerState,
+    ShortcutRow, TcHook, UnderlayRow, XdpHook, XdpRow,
 };
 
 fn ip(text: &str) -> IpAddr {
@@ -31,6 +31,26 @@ pub(crate) fn peers() -> Answer {
             received_bytes: 987_654_321,
             sent_packets: 12,
             sent_bytes: 3456,
+            paths: vec![
+                PathRow {
+                    path: Path::Xdp,
+                    received_packets: 1_234_560,
+                    received_bytes: 987_654_000,
+                    sent_packets: 12,
+                    sent_bytes: 3456,
+                    transit_packets: 2,
+                    transit_bytes: 56,
+                },
+                PathRow {
+                    path: Path::Slow,
+                    received_packets: 7,
+                    received_bytes: 321,
+                    sent_packets: 0,
+                    sent_bytes: 0,
+                    transit_packets: 0,
+                    transit_bytes: 0,
+                },
+            ],
             underlay: Some(UnderlayRow { interface: "eth0".into(), gateway: Some(ip("192.0.2.1")) }),
             mtu: 1472,
             multicast: true,
@@ -48,6 +68,15 @@ pub(crate) fn peers() -> Answer {
             received_bytes: 700,
             sent_packets: 8,
             sent_bytes: 800,
+            paths: vec![PathRow {
+                path: Path::Tc,
+                received_packets: 7,
+                received_bytes: 700,
+                sent_packets: 8,
+                sent_bytes: 800,
+                transit_packets: 0,
+                transit_bytes: 0,
+            }],
             underlay: Some(UnderlayRow { interface: "eth0".into(), gateway: None }),
             mtu: 1472,
             multicast: false,
@@ -65,6 +94,7 @@ pub(crate) fn peers() -> Answer {
             received_bytes: 0,
             sent_packets: 0,
             sent_bytes: 0,
+            paths: Vec::new(),
             underlay: None,
             mtu: 1400,
             multicast: false,

@@ -7,6 +7,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod lab;
+mod mutate;
 mod peer;
 mod process;
 mod run;
@@ -84,6 +85,12 @@ enum Verb {
     ///
     /// Fails at the first finding. What it discovers helps the next run; `fuzz/corpus/` is not changed.
     Fuzz(fuzz::Arguments),
+
+    /// Break the rules of the data path one by one, in a copy, and see that a test fails each time (needs root).
+    ///
+    /// Fails when a mutation survives, or when its line is no longer there. The list is
+    /// `dmvpn/tests/programs/mutations.yaml`. Takes a quarter of an hour on a quiet machine; `docs/mutations.md` is what it writes.
+    Mutate(mutate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -98,6 +105,7 @@ fn main() -> ExitCode {
         Verb::Bench(arguments) => bench::command(&arguments),
         Verb::Test(arguments) => test::command(&arguments),
         Verb::Fuzz(arguments) => fuzz::command(&arguments),
+        Verb::Mutate(arguments) => mutate::command(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use std::{fs, net::Ipv6Addr};
 
-use dmvpn_common::{DropReason, EventKind, PeerMac, Tunnel};
+use dmvpn_common::{DropReason, EventKind, Peer, PeerMac, Tunnel};
 
 use crate::{
     frames::{
@@ -224,6 +224,13 @@ fn dont_fragment_and_class_follow_the_peers_policy() {
             let expected = Outcome { action: xdp::REDIRECT, frame: onward.frame() };
             assert_eq!(outcome, expected, "{fragment:#x} {tos:#x}");
         }
+        // Never, whatever the inner packet says.
+        hub.programs.set_peer(2, &Peer { df_mask: 0, ..copying });
+        let packet = Ip { fragment: 0x4000, ..Ip::between([192, 168, 1, 1], [192, 168, 2, 1], 100) };
+        let mut onward = Gre::to(SPOKE_2, Ip { ttl: 63, ..packet.clone() }.bytes());
+        (onward.ip.fragment, onward.ip.tos) = (0, 0x28);
+        let outcome = hub.programs.receive(&from(1, None, (ETHERTYPE_IPV4, packet.bytes())));
+        assert_eq!(outcome, Outcome { action: xdp::REDIRECT, frame: onward.frame() });
     });
 }
 

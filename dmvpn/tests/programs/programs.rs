@@ -1,6 +1,11 @@
 //! The loaded programs, and what a test puts into their maps and takes out again.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    env, fs,
+    net::{IpAddr, Ipv4Addr},
+    sync::LazyLock,
+};
 
 use aya::{
     Ebpf, EbpfLoader, Pod, TestRun as _, TestRunOptions,
@@ -17,7 +22,12 @@ use dmvpn_common::{
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
 
-pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel"));
+/// The programs: those of the agent, or the file that `DMVPN_TEST_OBJECT` names (`cargo xtask mutate`).
+pub(crate) static OBJECT: LazyLock<Cow<'static, [u8]>> =
+    LazyLock::new(|| match env::var_os("DMVPN_TEST_OBJECT") {
+        Some(path) => fs::read(path).unwrap().into(),
+        None => aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dmvpn-kernel")).into(),
+    });
 
 /// Interface indexes of the tunnel, where a test has no real interfaces. No namespace gets that far.
 pub(crate) const TUNNEL_IFINDEX: u32 = 0x7000_0001;
@@ -105,7 +115,7 @@ impl Programs {
             .map_max_entries(map_names::PEER_COUNTERS, max_peers + 1)
             .map_max_entries(map_names::MULTICAST, max_peers + 1)
             .map_max_entries(map_names::UNDERLAY, 4)
-            .load(OBJECT)
+            .load(&OBJECT)
             .unwrap_or_else(|error| panic!("loading needs root: {error}"));
         let underlay: &mut Xdp = ebpf.program_mut(program_names::XDP_UNDERLAY).unwrap().try_into().unwrap();
         load_patiently(|| underlay.load());

@@ -65,7 +65,7 @@ const ADDRESS_OF_FUNCTION: (u8, u8) = (0x18, 4);
 /// The stack a program needs, as the kernel reckons: that of its functions, each rounded up to 32 bytes, along the
 /// deepest chain of calls.
 fn stack_depth(program: &str) -> i32 {
-    let mut object = Object::parse(OBJECT).unwrap();
+    let mut object = Object::parse(&OBJECT).unwrap();
     // Puts what a program calls behind it.
     let sections = object.functions.keys().map(|(section, _)| *section).collect();
     object.relocate_calls(&sections).unwrap();

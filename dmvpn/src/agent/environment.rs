@@ -2,7 +2,6 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use ipnet::IpNet;
 use tracing::warn;
 
 use super::Tunnels;
@@ -23,17 +22,10 @@ pub(super) struct Kernel<'a> {
 }
 
 /// Whether whoever made a route takes it out of the kernel when another program makes one for the same prefix. FRR's
-/// zebra does: it prefers a kernel route to what its own daemons say. Then nobody could tell any more whether there is
-/// a routed path below the shortcut, and there would be none at the moment the shortcut goes.
+/// zebra does: it prefers a kernel route to what its own daemons say.
 const fn gives_way(protocol: u8) -> bool {
     // `RTPROT_ZEBRA`, `RTPROT_BABEL`, and what FRR's daemons have: `linux/rtnetlink.h`, zebra's `rt_netlink.h`.
     matches!(protocol, 11 | 42 | 186..=198)
-}
-
-/// The half of a prefix that an address is in: what a shortcut may take of it and leave the whole alone. A host is not
-/// divided.
-fn half(prefix: IpNet, address: IpAddr) -> IpNet {
-    IpNet::new(address, prefix.prefix_len() + 1).map_or(prefix, |half| half.trunc())
 }
 
 impl Environment for Kernel<'_> {
@@ -49,7 +41,8 @@ impl Environment for Kernel<'_> {
                     Some(tunnel) => Route::Tunnel {
                         tunnel: tunnel.id,
                         next_hop: gateway.unwrap_or(destination),
-                        prefix: if gives_way(protocol) { half(prefix, destination) } else { prefix },
+                        prefix,
+                        gives_way: gives_way(protocol),
                     },
                     None => Route::Elsewhere { prefix },
                 }
@@ -75,14 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortcut_takes_half_of_what_zebra_would_withdraw() {
-        let prefix: IpNet = "192.168.2.0/24".parse().unwrap();
-        for (address, expected) in [("192.168.2.10", "192.168.2.0/25"), ("192.168.2.200", "192.168.2.128/25")]
-        {
-            assert_eq!(half(prefix, address.parse().unwrap()), expected.parse().unwrap());
-        }
-        let host: IpNet = "2001:db8::1/128".parse().unwrap();
-        assert_eq!(half(host, host.addr()), host);
+    fn routes_of_frr_give_way() {
         let (ospf, static_route, bird, ours) = (188, 4, 12, crate::netlink::PROTOCOL);
         assert!(gives_way(ospf) && !gives_way(static_route) && !gives_way(bird) && !gives_way(ours));
     }

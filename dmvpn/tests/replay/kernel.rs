@@ -44,7 +44,7 @@ impl Environment for Kernel {
             Some((&prefix, Leads::Local)) => Route::Local { prefix },
             Some((&prefix, Leads::Lan)) => Route::Elsewhere { prefix },
             Some((&prefix, &Leads::Tunnel(tunnel, gateway))) => {
-                Route::Tunnel { tunnel, next_hop: gateway.unwrap_or(destination), prefix }
+                Route::Tunnel { tunnel, next_hop: gateway.unwrap_or(destination), prefix, gives_way: false }
             }
         }
     }

@@ -76,6 +76,7 @@ impl Routing<'_> {
                 tunnel: TUNNEL,
                 next_hop,
                 prefix: lan,
+                gives_way: false,
             });
         }
         match self.nodes[self.node as usize].gateway {
@@ -86,7 +87,12 @@ impl Routing<'_> {
 }
 
 const fn via(next_hop: Ipv4Addr, prefix: Ipv4Net) -> Route {
-    Route::Tunnel { tunnel: TUNNEL, next_hop: IpAddr::V4(next_hop), prefix: IpNet::V4(prefix) }
+    Route::Tunnel {
+        tunnel: TUNNEL,
+        next_hop: IpAddr::V4(next_hop),
+        prefix: IpNet::V4(prefix),
+        gives_way: false,
+    }
 }
 
 impl Environment for Routing<'_> {

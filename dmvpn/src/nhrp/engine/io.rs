@@ -260,8 +260,10 @@ pub enum Route {
         tunnel: TunnelId,
         /// The next hop: a gateway, or the destination itself when it is on the link.
         next_hop: IpAddr,
-        /// The route that says so, or the part of it around the destination that a shortcut may take.
+        /// The route that says so.
         prefix: IpNet,
+        /// Whether that route is withdrawn by who made it when another program makes one for the same prefix.
+        gives_way: bool,
     },
     /// It leaves by an interface that is not a tunnel of ours.
     Elsewhere {

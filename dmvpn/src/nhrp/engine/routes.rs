@@ -80,7 +80,7 @@ impl Tunnel {
             .collect();
         for (prefix, via, destination, path) in resolved {
             match cx.environment.route(destination) {
-                Route::Tunnel { tunnel, next_hop, prefix: covering } if tunnel == self.config.id => {
+                Route::Tunnel { tunnel, next_hop, prefix: covering, .. } if tunnel == self.config.id => {
                     if next_hop == via || covering.prefix_len() > prefix.prefix_len() {
                         self.remove_shortcut(cx, prefix, Reason::Routes);
                     } else if path.is_some_and(|path: IpAddr| path != next_hop) {

@@ -43,6 +43,14 @@ pub(super) struct Shortcut {
     pub(super) sent: u64,
 }
 
+/// What our own route to a destination leaves for a shortcut.
+#[derive(Clone, Copy)]
+struct Room {
+    covering: IpNet,
+    /// It is withdrawn when there is another for the same prefix.
+    gives_way: bool,
+}
+
 /// The shortcuts of a tunnel.
 #[derive(Debug, Default)]
 pub(super) struct Shortcuts {
@@ -177,12 +185,15 @@ impl Tunnel {
         answers: &[Resolved],
     ) {
         // Our own route decides anew: it may have changed since we asked.
-        let Route::Tunnel { tunnel, next_hop, prefix: covering } = cx.environment.route(destination) else {
+        let Route::Tunnel { tunnel, next_hop, prefix: covering, gives_way } =
+            cx.environment.route(destination)
+        else {
             return self.shortcut_refused(cx, destination);
         };
+        let room = Room { covering, gives_way };
         let fits = |answer: &&Resolved| {
             self.is_client_address(answer.protocol)
-                && self.shortcut_prefix(destination, answer, covering).is_some()
+                && self.shortcut_prefix(destination, answer, room).is_some()
         };
         let best = answers.iter().find(fits);
         let best = best.filter(|best| tunnel == self.config.id && best.protocol != next_hop);
@@ -191,7 +202,7 @@ impl Tunnel {
             self.shortcut_refused(cx, destination);
             return self.cache_negative(cx, destination);
         };
-        let Some(prefix) = self.shortcut_prefix(destination, best, covering) else { return };
+        let Some(prefix) = self.shortcut_prefix(destination, best, room) else { return };
         let via = best.protocol;
         let known =
             self.shortcuts.get(prefix).map(|shortcut| (shortcut.source, shortcut.via, shortcut.created));
@@ -241,9 +252,18 @@ impl Tunnel {
     /// How wide a shortcut may be: as the answer says, but never wider than our own route to the destination (for
     /// the rest of it we know better), and only the host where the answer is so wide that it says nothing, or where
     /// it would lead the tunnel's own packets into the tunnel. `None` when even the host would.
-    fn shortcut_prefix(&self, destination: IpAddr, resolved: &Resolved, covering: IpNet) -> Option<IpNet> {
-        let mut length = resolved.prefix_length.max(covering.prefix_len());
+    ///
+    /// Half of a route that gives way leaves it where it is. Without it nobody could tell whether there still is a
+    /// routed path, and there would be none at the moment the shortcut goes. A host has no half; it goes the routed way,
+    /// unless it is a node itself.
+    fn shortcut_prefix(&self, destination: IpAddr, resolved: &Resolved, room: Room) -> Option<IpNet> {
+        let covering = room.covering;
         let host = covering.max_prefix_len();
+        let widest = covering.prefix_len() + u8::from(room.gives_way);
+        if widest > host && resolved.protocol != destination {
+            return None;
+        }
+        let mut length = resolved.prefix_length.max(widest.min(host));
         let mut underlay = self
             .servers
             .iter()

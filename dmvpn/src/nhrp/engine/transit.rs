@@ -76,7 +76,7 @@ impl Tunnel {
         match cx.environment.route(destination) {
             Route::Local { .. } => Way::Here { prefix: None },
             Route::Elsewhere { prefix } => Way::Here { prefix: Some(prefix) },
-            Route::Tunnel { tunnel, next_hop, prefix } => {
+            Route::Tunnel { tunnel, next_hop, prefix, .. } => {
                 let network = cx.networks.get(&tunnel).copied();
                 if network == Some(self.config.network_id) {
                     Way::Route { tunnel, next_hop }

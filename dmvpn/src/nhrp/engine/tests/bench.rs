@@ -76,6 +76,8 @@ pub(super) fn nhs(protocol: &str, nbma: &str) -> Nhs {
 #[derive(Default)]
 pub(super) struct Kernel {
     pub(super) routes: Vec<(IpNet, RouteTo)>,
+    /// Whether routes by the tunnel are withdrawn for others of the same prefix.
+    pub(super) gives_way: bool,
     pub(super) sent: BTreeMap<(TunnelId, IpAddr), u64>,
     peers: BTreeSet<(TunnelId, IpAddr)>,
     pub(super) multicast: BTreeSet<(TunnelId, IpAddr)>,
@@ -99,9 +101,12 @@ impl Environment for Kernel {
             None => Route::None,
             Some(&(prefix, RouteTo::Local)) => Route::Local { prefix },
             Some(&(prefix, RouteTo::Lan)) => Route::Elsewhere { prefix },
-            Some(&(prefix, RouteTo::Tunnel(tunnel, gateway))) => {
-                Route::Tunnel { tunnel, next_hop: gateway.unwrap_or(destination), prefix }
-            }
+            Some(&(prefix, RouteTo::Tunnel(tunnel, gateway))) => Route::Tunnel {
+                tunnel,
+                next_hop: gateway.unwrap_or(destination),
+                prefix,
+                gives_way: self.gives_way,
+            },
         }
     }
 
@@ -174,10 +179,10 @@ impl Kernel {
                 | Route::Elsewhere { prefix: other }
                 | Route::Tunnel { prefix: other, .. },
             ) if prefix.prefix_len() >= other.prefix_len() => {
-                Route::Tunnel { tunnel, next_hop: via.unwrap_or(destination), prefix }
+                Route::Tunnel { tunnel, next_hop: via.unwrap_or(destination), prefix, gives_way: false }
             }
             (Some((&(tunnel, prefix), &via)), Route::None) => {
-                Route::Tunnel { tunnel, next_hop: via.unwrap_or(destination), prefix }
+                Route::Tunnel { tunnel, next_hop: via.unwrap_or(destination), prefix, gives_way: false }
             }
             (_, theirs) => theirs,
         }

@@ -167,7 +167,13 @@ fn a_pending_shortcut_is_shown_and_given_up() {
 
 /// The shortcut of A after B answered with `prefix_length` where A's own route is `own`.
 fn shortcut_for(own: &str, destination: &str, prefix_length: u8) -> Option<ipnet::IpNet> {
+    shortcut_beside(false, own, destination, prefix_length)
+}
+
+/// The same with A's own route one that gives way to others, or not.
+fn shortcut_beside(gives_way: bool, own: &str, destination: &str, prefix_length: u8) -> Option<ipnet::IpNet> {
     let mut bench = ready();
+    bench.kernel("a").gives_way = gives_way;
     bench.kernel("a").routes.push((net(own), RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.100")))));
     bench.kernel("hub").routes.push((net(own), RouteTo::Tunnel(TUNNEL, Some(ip("10.0.0.2")))));
     bench.kernel("b").routes.push((net(own), RouteTo::Lan));
@@ -192,6 +198,17 @@ fn a_shortcut_is_never_wider_than_it_may_be() {
     // Never over the way to the underlay.
     assert_eq!(shortcut_for("192.0.0.0/8", "192.0.3.1", 16), Some(net("192.0.3.1/32")));
     assert_eq!(shortcut_for("192.0.0.0/8", B, 32), None);
+}
+
+#[test]
+fn a_shortcut_leaves_room_for_a_route_that_gives_way() {
+    assert_eq!(shortcut_beside(true, "10.20.0.0/16", "10.20.30.40", 16), Some(net("10.20.0.0/17")));
+    assert_eq!(shortcut_beside(true, "10.20.0.0/16", "10.20.200.40", 8), Some(net("10.20.128.0/17")));
+    assert_eq!(shortcut_beside(true, "10.20.0.0/16", "10.20.30.40", 24), Some(net("10.20.30.0/24")));
+    assert_eq!(shortcut_beside(true, "10.20.30.40/31", "10.20.30.40", 24), Some(net("10.20.30.40/32")));
+    // A host has no room.
+    assert_eq!(shortcut_beside(true, "10.20.30.40/32", "10.20.30.40", 24), None);
+    assert_eq!(shortcut_beside(false, "10.20.30.40/32", "10.20.30.40", 24), Some(net("10.20.30.40/32")));
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub struct SkbPacket(pub TcContext);
 const ENCAPSULATION: u32 = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_GRE;
 
 /// Bytes that an IPv6 header is longer than an IPv4 header.
-const HEADERS_DIFFER: i32 = (ipv6::LENGTH - ipv4::LENGTH) as i32;
+pub const HEADERS_DIFFER: i32 = (ipv6::LENGTH - ipv4::LENGTH) as i32;
 
 impl Packet for SkbPacket {
     #[inline(always)]

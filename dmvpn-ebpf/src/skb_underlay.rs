@@ -15,8 +15,15 @@ use aya_ebpf::{
 use dmvpn_common::{EVENT_HEAD_SIZE, Underlay};
 
 use crate::{
-    count::Path, ethernet, event::head_length, link, packet::Packet as _, receive::UnderlayPacket,
-    route::RouteQuery, skb::SkbPacket, tunnel::TunnelPacket,
+    count::Path,
+    ethernet,
+    event::head_length,
+    link,
+    packet::Packet as _,
+    receive::UnderlayPacket,
+    route::RouteQuery,
+    skb::{HEADERS_DIFFER, SkbPacket},
+    tunnel::TunnelPacket,
 };
 
 impl UnderlayPacket for SkbPacket {
@@ -79,7 +86,8 @@ impl UnderlayPacket for SkbPacket {
 
 impl SkbPacket {
     /// Takes `length` bytes of outer header off. The kernel is told what comes to light, else it would not let a short
-    /// IPv4 packet out of an IPv6 one; kernels before 6.4 do not know that, and do not let it.
+    /// IPv4 packet out of an IPv6 one. Kernels before 6.4 do not know that; there the helper for translation takes away as
+    /// many bytes as an IPv6 header is longer, and makes it an IPv4 packet.
     #[inline(always)]
     fn take_off(&mut self, length: u32) -> bool {
         let mode = bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
@@ -94,6 +102,8 @@ impl SkbPacket {
         let difference = -(length as i32);
         self.0.adjust_room(difference, mode, u64::from(family | BPF_F_ADJ_ROOM_FIXED_GSO)).is_ok()
             || self.0.adjust_room(difference, mode, u64::from(BPF_F_ADJ_ROOM_FIXED_GSO)).is_ok()
+            || (self.0.skb.change_proto(ethernet::IPV4.to_be(), 0).is_ok()
+                && self.0.adjust_room(difference + HEADERS_DIFFER, mode, 0).is_ok())
     }
 
     /// Makes room for `length` bytes of outer header.

@@ -19,7 +19,7 @@ struct Bounds {
 }
 
 const BOUNDS: [Bounds; 6] = [
-    Bounds { program: program_names::TC_UNDERLAY, instructions: 9000, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::TC_UNDERLAY, instructions: 9200, verified: 60_000, stack: 480 },
     Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 25_000, stack: 416 },
     Bounds { program: program_names::XDP_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
     Bounds { program: program_names::XDP_SPREAD, instructions: 9000, verified: 65_000, stack: 480 },

@@ -40,8 +40,12 @@ pub(super) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBu
         apt.args(["--option", option]);
     }
     apt.args(["--download-only", "--yes", "install"]).args(packages);
-    command::output(&mut apt)
-        .context("cannot download Debian packages. Remedy, as root: apt-get update, then try again")?;
+    if command::output(&mut apt).is_err() {
+        // The package lists are missing or stale. Root can mend that; others are told below.
+        let _ = command::run("apt-get --quiet update");
+        command::output(&mut apt)
+            .context("cannot download Debian packages. Remedy, as root: apt-get update, then try again")?;
+    }
     let mut archives: Vec<PathBuf> = fs::read_dir(directory)
         .with_context(|| format!("cannot read {}", directory.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))

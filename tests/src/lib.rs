@@ -9,6 +9,7 @@ pub mod bench;
 pub mod bpf;
 pub mod command;
 pub mod config;
+pub mod crowd;
 pub mod lab;
 pub mod labs;
 pub mod namespace;

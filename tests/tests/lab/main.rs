@@ -4,6 +4,7 @@ mod accelerate;
 mod books;
 mod bulk;
 mod capture;
+mod crowd;
 mod demo;
 mod flap;
 mod groups;

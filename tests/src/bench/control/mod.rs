@@ -1,12 +1,10 @@
 //! The control plane of real agents: registrations a second, memory, time to a shortcut.
 
-mod crowd;
 mod memory;
 mod shortcuts;
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::crowd::Crowd;
 use super::{
     bars::{Bars, Row},
     hosts::Hosts,
@@ -18,7 +16,7 @@ use super::{
     statistics::Sample,
     thresholds::Thresholds,
 };
-use crate::agent::Agent;
+use crate::{agent::Agent, crowd::Crowd};
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use dmvpn::nhrp::wire::{Body, Cie, CieCode, Clients, Flags, Packet};
 use dmvpn_common::{GRE_PROTOCOL_NHRP, IPPROTO_GRE};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{bench::hosts::Hosts, bench::statistics::as_f64};
+use crate::bench::{hosts::Hosts, statistics::as_f64};
 
 /// Requests that wait for their answer: enough that the hub never waits for us, few enough for its socket's buffer.
 const WINDOW: usize = 128;
@@ -30,7 +30,8 @@ const GRE_LENGTH: usize = 8;
 const BUFFER: usize = 2048;
 
 /// The crowd, in the place of host `b`; the hub is `a`.
-pub(super) struct Crowd {
+#[derive(Debug)]
+pub struct Crowd {
     sender: Socket,
     receiver: Socket,
     hub: Ipv4Addr,
@@ -38,22 +39,22 @@ pub(super) struct Crowd {
     key: u32,
     next_id: u32,
     /// Requests that had to be sent again.
-    pub(super) repeated: usize,
+    pub repeated: usize,
 }
 
 /// Protocol address of a spoke.
-pub(super) fn address(number: u32) -> Ipv4Addr {
+pub fn address(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 1, 0).to_bits() + number)
 }
 
 /// NBMA address of a spoke.
-pub(super) fn nbma(number: u32) -> Ipv4Addr {
+pub fn nbma(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(100, 64, 0, 0).to_bits() + number)
 }
 
 impl Crowd {
     /// Opens the sockets, and makes the crowd's addresses reachable from the hub.
-    pub(super) fn gather(hosts: &Hosts, key: u32) -> Result<Self> {
+    pub fn gather(hosts: &Hosts, key: u32) -> Result<Self> {
         hosts.a.namespace.command(&format!("ip route add 100.64.0.0/10 via {}", hosts.b.nbma))?;
         hosts.b.namespace.command("ip route add local 100.64.0.0/10 dev lo")?;
         let raw = |protocol: i32| -> Result<Socket> {
@@ -73,7 +74,7 @@ impl Crowd {
 
     /// Has every one of `spokes` register, and waits for every answer; registrations a second. Fails when the hub refuses
     /// one, or falls silent.
-    pub(super) fn register(&mut self, spokes: impl Iterator<Item = u32>) -> Result<f64> {
+    pub fn register(&mut self, spokes: impl Iterator<Item = u32>) -> Result<f64> {
         let mut spokes = spokes.peekable();
         let mut waiting = HashMap::<u32, (u32, Instant)>::new();
         let mut buffer = [0; BUFFER];

@@ -32,7 +32,7 @@ use crate::{
     config::Config,
     namespace::{self, Namespace},
     poll,
-    traffic::{self, Stream},
+    traffic::{self, Probe, Stream},
     undo::Undo,
     wire,
 };
@@ -222,10 +222,16 @@ impl Lab {
     /// Names of the nodes on the way from the LAN of spoke `from` to the LAN of spoke `to`, both ends included, as
     /// the nodes themselves tell (see [`traffic::path`]).
     pub fn path(&self, from: usize, to: usize) -> Result<Vec<String>> {
+        self.path_of(Probe::Udp, from, to)
+    }
+
+    /// The same with these probes.
+    pub fn path_of(&self, probe: Probe, from: usize, to: usize) -> Result<Vec<String>> {
         let (from, to) = (self.spoke_lan(from)?, self.spoke_lan(to)?);
         let mut names = vec![from.name.clone()];
-        for hop in traffic::path(&from.host, to.address)? {
-            names.push(self.owner_of(hop).map_or_else(|| hop.to_string(), str::to_owned));
+        for hop in traffic::path(&from.host, to.address, probe)? {
+            let owner = if let IpAddr::V4(address) = hop { self.owner_of(address) } else { None };
+            names.push(owner.map_or_else(|| hop.to_string(), str::to_owned));
         }
         Ok(names)
     }
@@ -410,7 +416,8 @@ fn make_router(namespace: &Namespace) -> Result<()> {
         namespace.set(&format!("ipv4/conf/{conf}/rp_filter"), "1")?;
     }
     // The hop probes want an answer each, not six a second.
-    namespace.set("ipv4/icmp_ratelimit", "0")
+    namespace.set("ipv4/icmp_ratelimit", "0")?;
+    namespace.set("ipv6/icmp/ratelimit", "0")
 }
 
 /// A name that no other lab has. What labs of dead processes left is removed first, once.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use dmvpn_tests::{
     lab::{Lab, Plan},
     namespace, poll,
-    traffic::{path, ping, transfer},
+    traffic::{Probe, path, ping, transfer},
 };
 
 /// A lab whose LANs reach each other without any tunnel.
@@ -66,7 +66,7 @@ fn says_that_nothing_comes_back() -> Result<()> {
     let host = &lab.spoke_lan(0)?.host;
     let nowhere = Ipv4Addr::new(192, 0, 2, 1);
     assert!(ping(host, nowhere, 1, Duration::from_millis(300))?.is_none());
-    assert!(path(host, nowhere).is_err());
+    assert!(path(host, nowhere, Probe::Udp).is_err());
     Ok(())
 }
 

@@ -9,7 +9,7 @@ mod stream;
 
 pub use bulk::{Transfer, transfer};
 pub use frames::FrameSender;
-pub use path::path;
+pub use path::{Probe, path};
 pub use ping::{Reply, ping};
 pub use ping6::{ping6, ping6_by_kernel};
 pub use stream::{Report, Stream};

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(3);
 
 /// The node's address in the IPv6 tunnel.
-fn global(node: &Node) -> Ipv6Addr {
+pub(crate) fn global(node: &Node) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, node.address.octets()[3].into())
 }
 
@@ -39,7 +39,7 @@ fn config(lab: &Lab, node: &Node) -> Config {
 }
 
 /// A lab whose nodes forward IPv6.
-fn lab(plan: Plan) -> Result<Lab> {
+pub(crate) fn lab(plan: Plan) -> Result<Lab> {
     let lab = Lab::new(plan)?;
     for node in lab.nodes() {
         node.namespace.set("ipv6/conf/all/forwarding", "1")?;
@@ -125,21 +125,22 @@ fn what_the_hubs_kernel_forwards_gets_its_header_too() -> Result<()> {
 }
 
 /// The network behind a spoke, and the host in it.
-fn lan6(node: &Node) -> Result<(Ipv6Net, Ipv6Addr)> {
+pub(crate) fn lan6(node: &Node) -> Result<(Ipv6Net, Ipv6Addr)> {
     let number = node.nbma.octets()[2].into();
     let prefix = Ipv6Net::new(Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0), 64)?;
     Ok((prefix, Ipv6Addr::new(0x2001, 0xdb8, 1, number, 0, 0, 0, 0x10)))
 }
 
-/// Phase 3 with IPv6 inside: by the hub first, directly then.
-#[test]
-fn shortcuts_are_made_for_ipv6_networks() -> Result<()> {
-    let lab = lab(Plan::default())?;
-    let [a, b] = &lab.spokes[..] else { unreachable!("the plan has two spokes") };
-    let mut hub_config = config(&lab, &lab.hub);
-    for node in [a, b] {
-        let (prefix, host) = lan6(node)?;
-        let router = Ipv6Addr::from_bits(prefix.addr().to_bits() | 1);
+/// The spoke's own address there.
+pub(crate) fn router6(node: &Node) -> Result<Ipv6Addr> {
+    Ok(Ipv6Addr::from_bits(lan6(node)?.0.addr().to_bits() | 1))
+}
+
+/// Starts all agents with IPv6 behind the spokes: the hub knows every network, a spoke sends all to the hub.
+pub(crate) fn start_with_lans(lab: &Lab) -> Result<(Agent, Vec<Agent>)> {
+    let mut hub_config = config(lab, &lab.hub);
+    for node in &lab.spokes {
+        let ((prefix, host), router) = (lan6(node)?, router6(node)?);
         node.namespace.command(&format!("ip address add {router}/64 dev lan0 nodad"))?;
         let lan = node.lan.as_ref().expect("a spoke has a LAN");
         lan.host.command(&format!("ip address add {host}/64 dev eth0 nodad"))?;
@@ -148,8 +149,8 @@ fn shortcuts_are_made_for_ipv6_networks() -> Result<()> {
     }
     let hub = Agent::start(&lab.hub, &hub_config)?;
     let mut spokes = Vec::new();
-    for node in [a, b] {
-        let mut config = config(&lab, node);
+    for node in &lab.spokes {
+        let mut config = config(lab, node);
         config.routes.push(("2001:db8:1::/48".parse()?, global(&lab.hub).into()));
         spokes.push(Agent::start(node, &config)?);
     }
@@ -157,7 +158,15 @@ fn shortcuts_are_made_for_ipv6_networks() -> Result<()> {
         spoke.wait_registered()?;
         wait_at(&hub, global(spoke.node()), spoke.node(), CacheKind::Dynamic)?;
     }
+    Ok((hub, spokes))
+}
 
+/// Phase 3 with IPv6 inside: by the hub first, directly then.
+#[test]
+fn shortcuts_are_made_for_ipv6_networks() -> Result<()> {
+    let lab = lab(Plan::default())?;
+    let (hub, spokes) = start_with_lans(&lab)?;
+    let [a, b] = &lab.spokes[..] else { unreachable!("the plan has two spokes") };
     let (prefix, target) = lan6(b)?;
     let host = &lab.spoke_lan(0)?.host;
     let mut sequence = 0;

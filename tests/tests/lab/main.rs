@@ -35,4 +35,5 @@ mod source;
 mod spread;
 mod state;
 mod strangers;
+mod traceroute;
 mod upgrade;

@@ -36,4 +36,5 @@ mod spread;
 mod state;
 mod strangers;
 mod traceroute;
+mod tunnels;
 mod upgrade;

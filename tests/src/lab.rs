@@ -313,6 +313,16 @@ impl Lab {
         wire::connect((&self.underlay, gateway), (&node.namespace, address), &node.name, &pin)
     }
 
+    /// Connects a node to the underlay by one more interface, with an address in a /24 of its own, and without a route.
+    /// The router's end has the name of the node and `-1`.
+    pub fn add_uplink(&self, node: &Node, interface: &str, address: Ipv4Addr) -> Result<()> {
+        let pin = PathBuf::from(format!("{}-{interface}", node.pins.display()));
+        let name = format!("{}-1", node.name);
+        let ends = ((&self.underlay, gateway_of(address)), (&node.namespace, address));
+        wire::link(ends.0, ends.1, [&name, interface], &pin)?;
+        self.wait_for_carriers()
+    }
+
     /// Starts the agent of `node` as the plan says.
     pub fn start(&self, node: &Node) -> Result<Agent> {
         Agent::start(node, &self.config(node))

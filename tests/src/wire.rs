@@ -27,17 +27,27 @@ pub(crate) fn connect(
     name: &str,
     pin: &Path,
 ) -> Result<()> {
+    link(router, node, [name, UNDERLAY], pin)?;
+    node.0.command(&format!("ip route add default via {}", router.1)).map(drop)
+}
+
+/// The same without a route; `interfaces` are the names of the router's end and of the node's.
+pub(crate) fn link(
+    router: (&Namespace, Ipv4Addr),
+    node: (&Namespace, Ipv4Addr),
+    interfaces: [&str; 2],
+    pin: &Path,
+) -> Result<()> {
     let (router, gateway) = router;
     let (node, address) = node;
+    let [name, end] = interfaces;
     let inside = node.name();
-    router.command(&format!("ip link add {name} type veth peer name {UNDERLAY} netns {inside}"))?;
-    for (namespace, interface, address) in [(router, name, gateway), (node, UNDERLAY, address)] {
+    router.command(&format!("ip link add {name} type veth peer name {end} netns {inside}"))?;
+    for (namespace, interface, address) in [(router, name, gateway), (node, end, address)] {
         namespace.command(&format!("ip address add {address}/24 dev {interface}"))?;
         namespace.command(&format!("ethtool -K {interface} tx off tso off gso off"))?;
         namespace.command(&format!("ip link set {interface} up"))?;
     }
-    node.command(&format!("ip route add default via {gateway}"))?;
-
     attach_pass_program(router, name, pin)
 }
 

@@ -38,3 +38,4 @@ mod strangers;
 mod traceroute;
 mod tunnels;
 mod upgrade;
+mod uplinks;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -29,10 +29,11 @@ pub struct Transfer {
 pub fn transfer(
     from: &Namespace,
     to: &Namespace,
-    address: Ipv4Addr,
+    address: impl Into<IpAddr>,
     bytes: u64,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<Transfer> {
+    let address = address.into();
     let listener =
         to.run(|| TcpListener::bind((address, 0)).with_context(|| format!("binding to {address}")))?;
     let target = listener.local_addr().context("asking for the port")?;
@@ -55,7 +56,7 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
 }
 
 fn send(target: SocketAddr, bytes: u64) -> Result<()> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).context("opening a socket")?;
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).context("opening a socket")?;
     socket.connect_timeout(&target.into(), PATIENCE).with_context(|| format!("connecting to {target}"))?;
     let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(PATIENCE)).context("setting a timeout")?;

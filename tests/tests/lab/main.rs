@@ -37,5 +37,6 @@ mod state;
 mod strangers;
 mod traceroute;
 mod tunnels;
+mod udp_sizes;
 mod upgrade;
 mod uplinks;

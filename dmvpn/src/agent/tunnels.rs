@@ -61,7 +61,7 @@ pub(super) struct UnderlayInterface {
     pub(super) program_on: String,
     /// Where the program runs.
     pub(super) hook: UnderlayHook,
-    /// It is a VLAN device: the program is on the interface below it.
+    /// It is a VLAN device: the XDP program is on the interface below it.
     pub(super) vlan: Option<Vlan>,
 }
 

@@ -135,7 +135,8 @@ impl Agent {
             return Ok(());
         }
         let Some(interface) = interfaces::by_index(&self.netlink, ifindex).await? else { return Ok(()) };
-        // A VLAN device has no XDP of its own: the program goes on the interface below it, and knows tags.
+        // A VLAN device has no XDP of its own: the program goes on the interface below it, and knows tags. At TC the kernel
+        // has taken the tag off before it comes to the interface below: there the program goes on the VLAN device.
         let vlan = interface
             .vlan
             .zip(interface.below.filter(|_| !interface.below_elsewhere))
@@ -146,29 +147,51 @@ impl Agent {
             let Some(below) = interfaces::by_index(&self.netlink, physical).await? else { return Ok(()) };
             program_on = below.name;
         }
-        let same = self.tunnels.underlays.values().find(|underlay| underlay.program_on == program_on);
-        let hook = match same {
-            Some(same) => same.hook,
-            None => self.attach_underlay(&program_on, mode)?,
+        let serves = |underlay: &&UnderlayInterface| {
+            underlay.program_on == program_on && (vlan.is_none() || underlay.hook != UnderlayHook::Tc)
         };
+        let hook = match self.tunnels.underlays.values().find(serves) {
+            Some(same) => same.hook,
+            None => self.attach_underlay(&name, &program_on, mode)?,
+        };
+        if hook == UnderlayHook::Tc {
+            program_on.clone_from(&name);
+        }
         self.tunnels.underlays.insert(ifindex, UnderlayInterface { name, program_on, hook, vlan });
         Ok(())
     }
 
-    /// Attaches the underlay program: in the driver, else, unless the operator wants generic XDP, at TC, which does the
-    /// same on socket buffers and leaves segmented packets whole.
-    fn attach_underlay(&mut self, name: &str, mode: XdpMode) -> Result<UnderlayHook, ActionError> {
-        let attached = self.data_path.attach_xdp(name, mode)?;
-        let hook = UnderlayHook::Xdp(attached.mode);
-        if mode != XdpMode::Auto || attached.mode != RunningMode::Generic {
-            let link = LinkName { hook: Hook::TcIngress, interface: name.to_owned() };
-            self.data_path.detach(&link)?;
-            info!(interface = name, mode = hook.name(), kept = attached.kept, "XDP attached");
-            return Ok(hook);
-        }
-        let reason = attached.fallback.unwrap_or_default();
+    /// Attaches the underlay program: in the driver of `device`, which is `name` or below it, else, unless the operator
+    /// wants generic XDP, to `name` at TC, which does the same on socket buffers and leaves segmented packets whole.
+    fn attach_underlay(
+        &mut self,
+        name: &str,
+        device: &str,
+        mode: XdpMode,
+    ) -> Result<UnderlayHook, ActionError> {
+        // Not even for a moment in generic mode below a VLAN device: the tag may lie beside the packet's bytes, where the
+        // program does not see it, and would go out a second time.
+        let is_below = device != name && mode == XdpMode::Auto;
+        let attached = match self.data_path.attach_xdp(device, if is_below { XdpMode::Native } else { mode })
+        {
+            Err(error) if is_below => Err(error.to_string()),
+            Ok(attached) if mode == XdpMode::Auto && attached.mode == RunningMode::Generic => {
+                Err(attached.fallback.unwrap_or_default())
+            }
+            attached => Ok(attached?),
+        };
+        let reason = match attached {
+            Ok(attached) => {
+                let hook = UnderlayHook::Xdp(attached.mode);
+                let link = LinkName { hook: Hook::TcIngress, interface: name.to_owned() };
+                self.data_path.detach(&link)?;
+                info!(interface = device, mode = hook.name(), kept = attached.kept, "XDP attached");
+                return Ok(hook);
+            }
+            Err(reason) => reason,
+        };
         let attached = self.data_path.attach_underlay_tc(name, TcMode::Tcx)?;
-        self.data_path.detach(&LinkName { hook: Hook::Xdp, interface: name.to_owned() })?;
+        self.data_path.detach(&LinkName { hook: Hook::Xdp, interface: device.to_owned() })?;
         warn!(interface = name, reason, "no XDP in the driver: the program runs at TC, which is slower");
         info!(interface = name, hook = attached.mode.name(), kept = attached.kept, "TC attached");
         if !self.data_path.spread.cpus().is_empty() {

@@ -10,6 +10,7 @@ mod nat;
 mod oldest_kernel;
 mod our_hub;
 mod redundancy;
+mod vlan;
 
 use std::{env, path::PathBuf, time::Duration};
 
@@ -27,7 +28,7 @@ const LABS_PROGRAM: &str = "/labs";
 const CAPTURES: &str = "/captures";
 
 /// What runs in the guest.
-const IN_GUEST: [&Entry; 8] = [
+const IN_GUEST: [&Entry; 9] = [
     &oldest_kernel::LAB,
     &mixed::WITH_KEY,
     &mixed::WITHOUT_KEY,
@@ -36,6 +37,7 @@ const IN_GUEST: [&Entry; 8] = [
     &redundancy::LAB,
     &nat::LAB,
     &gre_data::LAB,
+    &vlan::LAB,
 ];
 
 /// The labs as they are seen from outside: the same names.

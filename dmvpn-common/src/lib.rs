@@ -36,7 +36,7 @@ pub use interface::{Interface, InterfaceRole, MulticastReceiver};
 pub use limit::{LastRedirect, NhrpRate, REDIRECT_SEEN_BITS, RedirectKey};
 pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
-pub use policer::{Policer, bpf_spin_lock};
+pub use policer::{POLICER_SLOTS, Policer, bpf_spin_lock};
 pub use route_cache::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, CachedWay};
 pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};

@@ -8,6 +8,9 @@ pub struct bpf_spin_lock {
     pub val: u32,
 }
 
+/// Slots of `POLICERS`. Index 0 is never used: there is room for one policer less.
+pub const POLICER_SLOTS: u32 = 1024;
+
 /// Value of `POLICERS`, found by [`Peer::policer`](crate::Peer::policer); index 0 is never used. Several peers may
 /// share one.
 #[repr(C, align(8))]

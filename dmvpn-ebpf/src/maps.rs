@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use dmvpn_common::{
     Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
-    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer,
-    REDIRECT_SEEN_BITS, SpreadCounter, Tunnel, TunnelKey, Underlay,
+    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, POLICER_SLOTS, Peer, PeerCounters, PeerIndex,
+    Policer, REDIRECT_SEEN_BITS, SpreadCounter, Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -70,7 +70,7 @@ pub static MULTICAST: Array<MulticastReceiver, PEERS_DEFAULT> = Array::new();
 
 /// Policer index to policer.
 #[btf_map]
-pub static POLICERS: Array<Policer, 1024> = Array::new();
+pub static POLICERS: Array<Policer, { POLICER_SLOTS as usize }> = Array::new();
 
 /// What became of IPv4 packets in IPv4. The loader makes it
 /// [`crate::settings::ROUTE_CACHE_BITS`] for each CPU.

@@ -6,6 +6,7 @@ use std::{
     net::IpAddr,
 };
 
+use dmvpn_common::POLICER_SLOTS;
 use ipnet::IpNet;
 
 use super::{
@@ -18,6 +19,9 @@ use super::{
 
 /// Most tunnels of one agent.
 const MAX_TUNNELS: usize = 256;
+
+/// Most groups of one agent, all tunnels together: each has a policer.
+const MAX_GROUPS: usize = POLICER_SLOTS as usize - 1;
 
 /// The widest prefix of a resolution reply that peers take (FRR, and we).
 const SHORTEST_SUMMARY: u8 = 8;
@@ -86,6 +90,10 @@ impl Report<'_> {
     fn tunnels(&mut self, draft: &Draft) {
         if let Some(name) = draft.tunnels.get(MAX_TUNNELS).and_then(|tunnel| tunnel.name.as_ref()) {
             self.add(name.at, format!("more than {MAX_TUNNELS} tunnels"));
+        }
+        let groups = draft.tunnels.iter().flat_map(|tunnel| &tunnel.groups);
+        if let Some(name) = groups.filter_map(|group| group.name.as_ref()).nth(MAX_GROUPS) {
+            self.add(name.at, format!("more than {MAX_GROUPS} groups, all tunnels together"));
         }
 
         let names: HashSet<&str> = draft

@@ -51,6 +51,18 @@ fn reports_too_many_tunnels() {
 }
 
 #[test]
+fn reports_too_many_groups_of_all_tunnels_together() {
+    let groups = |count, tunnel: &str| {
+        format!("{tunnel}    groups:\n{}", "      - {name: g, rate: 1mbit}\n".repeat(count))
+    };
+    let first = "tunnels:\n  - name: a\n    address: 10.0.0.1/24\n    source: lo\n    key: 1\n";
+    let second = "  - name: b\n    address: 10.0.1.1/24\n    source: lo\n    key: 2\n";
+    let text = |count| groups(1000, first) + &groups(count, second);
+    assert_problems(&text(23), &[]);
+    assert_problems(&text(24), &["1035:16: more than 1023 groups, all tunnels together"]);
+}
+
+#[test]
 fn reports_more_fixed_peers_than_peers() {
     let lines =
         "nhs: [{address: 10.0.0.2, nbma: 203.0.113.2}]\nmaps: [{address: 10.0.0.3, nbma: 203.0.113.3}]";

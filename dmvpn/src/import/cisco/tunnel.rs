@@ -10,6 +10,10 @@ use super::{
     routing,
 };
 
+/// What to do about NHRP groups.
+const GROUPS: &str =
+    "on the hub, write the group under `groups`: its rate, and the spokes' tunnel addresses as members";
+
 /// What becomes of a line of the tunnel `index`.
 pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&str]) -> Judgement {
     let Some(tunnel) = model.tunnels.get_mut(index) else { return unknown("not understood") };
@@ -71,7 +75,7 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
         ["ipv6", ..] => hinted("IPv6 inside: give it a tunnel of its own"),
         ["nhrp", ..] => {
             tunnel.nhrp = true;
-            hinted("NHRP groups: not there yet; the peer's traffic is not shaped")
+            hinted(GROUPS)
         }
         _ => match routing::of_interface(tunnel, line, words) {
             Some(judgement) => judgement,
@@ -174,9 +178,7 @@ fn nhrp(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
             tunnel.multicast.push(At::new(at, Multicast::To((*to).to_owned())));
             multicast_note(words, "multicast")
         }
-        ["map", "group", ..] | ["group" | "attribute", ..] => {
-            hinted("NHRP groups: not there yet; the peer's traffic is not shaped")
-        }
+        ["map", "group", ..] | ["group" | "attribute", ..] => hinted(GROUPS),
         ["map", address, nbma] | ["map", address, "255.255.255.255", nbma] => match address.parse() {
             Ok(address) => {
                 tunnel.maps.push(At::new(at, Map { address, nbma: (*nbma).to_owned() }));

@@ -115,6 +115,16 @@ impl Agent {
         Ok(response.answer)
     }
 
+    /// What `dmvpn doctor` prints in the agent's namespace, and whether it found no problem.
+    pub fn doctor(&self) -> Result<(bool, String)> {
+        let output = self.node.namespace.run(|| {
+            let mut command = Command::new(&self.program);
+            command.args(["doctor", "--socket"]).arg(&self.config.control_socket);
+            command.output().context("cannot start the doctor")
+        })?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned()))
+    }
+
     /// `show peers`.
     pub fn peers(&self) -> Result<Vec<PeerRow>> {
         match self.show("peers")? {

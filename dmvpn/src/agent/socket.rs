@@ -22,8 +22,9 @@ use std::{
 
 use dmvpn_common::{GRE_PROTOCOL_NHRP, IPPROTO_GRE};
 use nix::{
+    errno::Errno,
     libc,
-    sys::socket::{SockaddrStorage, recvfrom},
+    sys::socket::{MsgFlags, SockaddrStorage, recv, recvfrom},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -46,11 +47,7 @@ pub(super) struct NhrpSocket {
 impl NhrpSocket {
     /// Opens the socket on `source`, for packets that carry exactly `key`.
     pub(super) fn open(source: IpAddr, key: Option<u32>, ttl: u8) -> io::Result<Self> {
-        let protocol = Some(Protocol::from(i32::from(IPPROTO_GRE)));
-        let domain = if source.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-        let socket = Socket::new(domain, Type::RAW, protocol)?;
-        socket.attach_filter(&filter(key, source.is_ipv4()))?;
-        socket.set_nonblocking(true)?;
+        let socket = open_gre(source, &filter(key, source.is_ipv4()))?;
         if source.is_ipv4() {
             socket.set_tos_v4(NHRP_TOS)?;
             socket.set_ttl_v4(u32::from(ttl))?;
@@ -63,7 +60,6 @@ impl NhrpSocket {
         }
         // More than the limit is not an error: the kernel takes what it allows.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-        socket.bind(&SocketAddr::new(source, 0).into())?;
         #[expect(unsafe_code, reason = "tokio asks the caller to vouch for the descriptor")]
         // SAFETY: the socket is owned by the `AsyncFd` from here on and is never closed or replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
@@ -98,6 +94,27 @@ impl NhrpSocket {
         }
     }
 }
+
+/// Opens a raw socket for the GRE packets to `local` that `filter` lets through, and for no other: not for one that came
+/// between the making of the socket and its filter either. Reading does not block.
+pub(super) fn open_gre(local: IpAddr, filter: &[SockFilter]) -> io::Result<Socket> {
+    let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(IPPROTO_GRE))))?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(&[SockFilter::new(RETURN, 0, 0, 0)])?;
+    socket.bind(&SocketAddr::new(local, 0).into())?;
+    while match recv(socket.as_raw_fd(), &mut [0], MsgFlags::empty()) {
+        Ok(_) => true,
+        Err(Errno::EAGAIN) => false,
+        Err(error) => return Err(error.into()),
+    } {}
+    socket.attach_filter(filter)?;
+    Ok(socket)
+}
+
+/// Classic BPF: return how many bytes of the packet are let through.
+#[expect(clippy::cast_possible_truncation, reason = "the operation codes of classic BPF have 16 bits")]
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 
 /// Sets an option of a socket that has a number for its value.
 pub(super) fn set_option(
@@ -147,7 +164,6 @@ fn filter(key: Option<u32>, ipv4: bool) -> Vec<SockFilter> {
     const LOAD_INDEX: u16 = (libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM) as u16;
     const LOAD_WORD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_IND) as u16;
     const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
     let statement = |code, k| SockFilter::new(code, 0, 0, k);
     // Jumps over `skip` statements when the word differs.
     let unless = |k, skip| SockFilter::new(JUMP_EQUAL, 0, skip, k);

@@ -3,6 +3,7 @@
 mod capture;
 mod check;
 mod decode;
+mod doctor;
 mod import;
 mod log;
 mod report;
@@ -38,6 +39,7 @@ enum Command {
     Decode(decode::DecodeArguments),
     Capture(capture::CaptureArguments),
     Import(import::ImportArguments),
+    Doctor(doctor::DoctorArguments),
 }
 
 /// Does what the arguments of the process say. Errors go to standard error.
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Decode(arguments) => decode::decode(&arguments),
         Command::Capture(arguments) => capture::capture(&arguments),
         Command::Import(arguments) => import::import(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -89,6 +92,8 @@ mod tests {
             "dmvpn show interfaces",
             "dmvpn show drops --all",
             "dmvpn show counters --all --json",
+            "dmvpn doctor",
+            "dmvpn doctor --json --socket /run/a.sock",
             "dmvpn decode capture.pcapng",
             "dmvpn decode --json --verify -",
             "dmvpn capture",

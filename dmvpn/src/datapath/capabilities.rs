@@ -21,7 +21,7 @@ const NEEDED: [(&str, u32, bool); 4] = [
 ];
 
 /// Fails with the names of the capabilities this thread lacks.
-pub(super) fn check() -> Result<(), DataPathError> {
+pub fn check() -> Result<(), DataPathError> {
     const STATUS: &str = "/proc/thread-self/status";
     let unreadable =
         |source| DataPathError::File { operation: "read capabilities from", path: STATUS.into(), source };

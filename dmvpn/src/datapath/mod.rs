@@ -37,6 +37,7 @@ mod xdp_status;
 
 pub use attach_tc::{TcAttachment, TcMode};
 pub use attach_xdp::XdpAttachment;
+pub use capabilities::check as check_capabilities;
 pub use control::{ControlTable, RouteSelection};
 pub use drops::{DropCounters, DropTotal};
 pub use error::DataPathError;

@@ -6,6 +6,7 @@ mod bulk;
 mod capture;
 mod crowd;
 mod demo;
+mod doctor;
 mod flap;
 mod groups;
 mod host_names;

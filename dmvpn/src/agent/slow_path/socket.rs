@@ -7,19 +7,22 @@
 
 use std::{
     io::{self, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     os::fd::AsRawFd as _,
 };
 
-use dmvpn_common::{GRE_PROTOCOL_NHRP, IPPROTO_GRE};
+use dmvpn_common::GRE_PROTOCOL_NHRP;
 use nix::{
     libc,
     sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, SockaddrStorage, recvmsg},
 };
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{SockFilter, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{agent::socket::set_option, nhrp::ip::IpHeader};
+use crate::{
+    agent::socket::{open_gre, set_option},
+    nhrp::ip::IpHeader,
+};
 
 /// Room for the longest packet there is.
 pub(super) const LONGEST: usize = 1 << 16;
@@ -52,16 +55,11 @@ pub(super) struct SlowSocket {
 impl SlowSocket {
     /// Opens it on `local`, with room for packets of `room` bytes in all.
     pub(super) fn open(local: IpAddr, takes: Takes, room: usize) -> io::Result<Self> {
-        let protocol = Some(Protocol::from(i32::from(IPPROTO_GRE)));
-        let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
-        let socket = Socket::new(domain, Type::RAW, protocol)?;
-        socket.attach_filter(&filter(takes, local.is_ipv4()))?;
-        socket.set_nonblocking(true)?;
+        let socket = open_gre(local, &filter(takes, local.is_ipv4()))?;
         if local.is_ipv6() {
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         }
         socket.set_recv_buffer_size(room)?;
-        socket.bind(&SocketAddr::new(local, 0).into())?;
         #[expect(unsafe_code, reason = "tokio asks the caller to vouch for the descriptor")]
         // SAFETY: the socket is owned by the `AsyncFd` from here on and is never closed or replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
@@ -164,6 +162,11 @@ fn filter(takes: Takes, ipv4: bool) -> Vec<SockFilter> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use dmvpn_common::IPPROTO_GRE;
+    use socket2::{Domain, Protocol, Type};
+
     use super::*;
 
     /// Sends GRE packets over loopback, which is there in every namespace; needs root, as the agent does.

@@ -39,6 +39,8 @@ enum Part {
     Tcp,
     /// Registrations, memory and shortcuts of real agents.
     Control,
+    /// Against the kernel's multipoint GRE and FRR's nhrpd, in a virtual machine.
+    Peers,
 }
 
 /// Builds the release agent and the benchmarks, and becomes the benchmarks.

@@ -70,7 +70,8 @@ enum Verb {
     /// strangers. Prints progress on standard error, then figures; fails when an invariant was violated.
     Sim(sim::Arguments),
 
-    /// Measure the data path, TCP through the tunnel and the control plane, and write `docs/bench/` (needs root).
+    /// Measure the data path, TCP through the tunnel, the control plane and software of others beside ours, and write
+    /// `docs/bench/` (needs root).
     ///
     /// Prints tables with medians and spread, or with `--json` one object; some minutes a part. Figures of a machine that
     /// does something else meanwhile are not worth much.

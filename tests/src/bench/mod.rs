@@ -11,6 +11,7 @@ pub mod hosts;
 pub mod lines;
 pub mod machine;
 pub mod pages;
+pub mod peers;
 pub mod report;
 pub mod scale;
 pub mod statistics;
@@ -77,11 +78,13 @@ fn measure_part(part: Part, extent: Extent, thresholds: &Thresholds) -> Result<R
             },
             thresholds,
         ),
+        Part::Peers => peers::measure(extent, thresholds),
     }
 }
 
 /// A niceness.
 const HIGHEST_PRIORITY: libc::c_int = -20;
+const LOWEST_PRIORITY: libc::c_int = 19;
 
 /// Tells who waits what is being done.
 fn progress(what: &str) {
@@ -92,12 +95,21 @@ fn progress(what: &str) {
 /// Keeps the calling thread on one processor, by number as far as there are as many, before all others there: what moves
 /// around or waits for others is another measurement.
 fn pin(processor: usize) -> Result<()> {
+    pin_with(processor, HIGHEST_PRIORITY)
+}
+
+/// The same, after all others there.
+fn pin_behind_others(processor: usize) -> Result<()> {
+    pin_with(processor, LOWEST_PRIORITY)
+}
+
+fn pin_with(processor: usize, priority: libc::c_int) -> Result<()> {
     let processors = thread::available_parallelism().context("counting processors")?.get();
     let mut set = CpuSet::new();
     set.set(processor % processors).context("naming a processor")?;
     sched_setaffinity(Pid::from_raw(0), &set).context("staying on one processor")?;
     // SAFETY: takes numbers only; the caller is the thread with the number 0.
     #[expect(unsafe_code, reason = "nix has no setpriority(2)")]
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, HIGHEST_PRIORITY) };
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, priority) };
     Errno::result(result).context("asking for priority").map(drop)
 }

@@ -22,6 +22,8 @@ pub enum Part {
     Tcp,
     /// Registrations, memory and shortcuts of real agents.
     Control,
+    /// Against the kernel's multipoint GRE and FRR's nhrpd, in a virtual machine.
+    Peers,
 }
 
 impl Part {
@@ -31,6 +33,7 @@ impl Part {
             Self::Datapath => "datapath",
             Self::Tcp => "tcp",
             Self::Control => "control",
+            Self::Peers => "peers",
         }
     }
 
@@ -40,6 +43,7 @@ impl Part {
             Self::Datapath => "The data path",
             Self::Tcp => "TCP through the tunnel",
             Self::Control => "The control plane",
+            Self::Peers => "Against software of others",
         }
     }
 }

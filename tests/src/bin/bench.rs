@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum as _};
 use dmvpn_tests::bench::{self, Extent, Pages, Part, Thresholds};
 
-/// Measures the data path, TCP through the tunnel, and the control plane. Needs root.
+/// Measures the data path, TCP through the tunnel, the control plane, and software of others beside ours. Needs root.
 #[derive(Parser)]
 #[command(name = "bench")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Arguments {
     /// Measure only these parts [default: all].
     #[arg(value_enum)]
@@ -25,6 +26,9 @@ struct Arguments {
     /// Where the pages are written and the thresholds are read.
     #[arg(long, value_name = "DIRECTORY", default_value = "docs/bench")]
     output: PathBuf,
+    /// Do what the part `peers` does inside of its virtual machine.
+    #[arg(long, hide = true)]
+    in_guest: bool,
 }
 
 fn main() -> ExitCode {
@@ -40,8 +44,11 @@ fn main() -> ExitCode {
 
 /// Whether every figure is within its limits, or nobody asked.
 fn run(arguments: &Arguments) -> Result<bool> {
-    let thresholds = Thresholds::read(&arguments.output.join("thresholds.yaml"))?;
     let extent = if arguments.quick { Extent::Quick } else { Extent::Full };
+    if arguments.in_guest {
+        return bench::peers::run_in_guest(extent).map(|()| true);
+    }
+    let thresholds = Thresholds::read(&arguments.output.join("thresholds.yaml"))?;
     let pages = if arguments.quick { None } else { Some(Pages::open(&arguments.output)?) };
     let parts = if arguments.parts.is_empty() { Part::value_variants() } else { &arguments.parts };
     let mut figures = BTreeMap::new();

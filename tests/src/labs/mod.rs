@@ -7,7 +7,7 @@ mod capture;
 mod report;
 mod routing;
 mod shortcut;
-mod vm;
+pub(crate) mod vm;
 
 use std::{
     io::{Write as _, stderr, stdout},

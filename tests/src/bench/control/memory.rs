@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapData;
 
 /// Resident memory of a process, in MB (10^6 bytes).
-pub(super) fn resident_mb(pid: u32) -> Result<f64> {
+pub(in crate::bench) fn resident_mb(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/status");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let kb = number_of(&text, "VmRSS").with_context(|| format!("{path} has no VmRSS"))?;

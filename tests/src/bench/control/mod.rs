@@ -1,6 +1,6 @@
 //! The control plane of real agents: registrations a second, memory, time to a shortcut.
 
-mod memory;
+pub(super) mod memory;
 mod shortcuts;
 
 use anyhow::{Context as _, Result, ensure};

@@ -9,15 +9,15 @@ const OUTER: usize = 14 + 20 + 8;
 /// The inner packet: what a 64-byte frame carries.
 const INNER: usize = 50;
 /// A frame as it comes from a peer.
-pub(super) const TUNNELED: usize = OUTER + INNER;
+pub(in crate::bench) const TUNNELED: usize = OUTER + INNER;
 
 /// A frame as it comes from a LAN.
 pub(super) const PLAIN: usize = 14 + INNER;
 
 /// GRE key of the tunnel.
-pub(super) const KEY: u32 = 42;
+pub(in crate::bench) const KEY: u32 = 42;
 /// NBMA address of the box under test.
-pub(super) const LOCAL: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
+pub(in crate::bench) const LOCAL: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 1);
 
 /// NBMA address of a peer, by number from 0.
 pub(super) fn nbma(number: u32) -> Ipv4Addr {
@@ -30,20 +30,20 @@ pub(super) fn address(number: u32) -> Ipv4Addr {
 }
 
 /// The first address of the /24 behind a peer.
-pub(super) fn network(number: u32) -> Ipv4Addr {
+pub(in crate::bench) fn network(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(Ipv4Addr::new(32, 0, 0, 0).to_bits() + (number << 8))
 }
 
 /// A host in it.
-pub(super) fn host(number: u32) -> Ipv4Addr {
+pub(in crate::bench) fn host(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(network(number).to_bits() + 10)
 }
 
 /// Link-layer addresses of a frame: destination, source.
-pub(super) type LinkLayer = ([u8; 6], [u8; 6]);
+pub(in crate::bench) type LinkLayer = ([u8; 6], [u8; 6]);
 
 /// A packet from the peer `from` for the network behind the peer `to`.
-pub(super) fn tunneled(link: LinkLayer, from: u32, to: u32) -> Vec<u8> {
+pub(in crate::bench) fn tunneled(link: LinkLayer, from: u32, to: u32) -> Vec<u8> {
     encapsulated(link, from, host(to))
 }
 
@@ -66,7 +66,7 @@ pub(super) fn plain(link: LinkLayer, from: Ipv4Addr, to: u32) -> Vec<u8> {
 
 /// The peer that sends to the network behind the peer `to`, when there are `peers` of them: another one for each, far
 /// from it.
-pub(super) fn sender(to: u32, peers: u32) -> u32 {
+pub(in crate::bench) fn sender(to: u32, peers: u32) -> u32 {
     // A step that shares no factor with the number of peers meets all of them.
     let mut step = peers / 2 + peers / 7 + 1;
     while greatest_common_divisor(step, peers) != 1 {

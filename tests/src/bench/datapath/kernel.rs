@@ -24,7 +24,7 @@ type Tally = [u64; 3];
 
 /// Programs that can be run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub(in crate::bench) enum Program {
     /// Makes the next packet and goes on with the program under test.
     Feed,
     /// The same, with every cached route made worthless before.
@@ -56,24 +56,24 @@ impl Program {
 
 /// The interfaces the programs use.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ways {
+pub(in crate::bench) struct Ways {
     /// Where `Generate` sends by: the generator's end of the wire.
-    pub(super) generator: u32,
+    pub(in crate::bench) generator: u32,
     /// The other end, where packets come in.
-    pub(super) underlay: u32,
+    pub(in crate::bench) underlay: u32,
     /// The tunnel interface.
-    pub(super) tunnel: u32,
+    pub(in crate::bench) tunnel: u32,
     /// The LAN's interface.
-    pub(super) lan: u32,
+    pub(in crate::bench) lan: u32,
 }
 
 /// The loaded programs.
-pub(super) struct Kernel {
+pub(in crate::bench) struct Kernel {
     ebpf: Ebpf,
     next: ProgramArray<MapData>,
     sink: PerCpuArray<MapData, Tally>,
     /// A packet to begin with.
-    pub(super) packet: Vec<u8>,
+    pub(in crate::bench) packet: Vec<u8>,
     /// How many flows there are.
     pub(super) flows: u32,
 }
@@ -81,7 +81,7 @@ pub(super) struct Kernel {
 impl Kernel {
     /// Loads the programs for packets that all have the same length and differ in their heads only. `pins` is where the
     /// data path's maps are.
-    pub(super) fn load(packets: &[Vec<u8>], ways: Ways, pins: &Path) -> Result<Self> {
+    pub(in crate::bench) fn load(packets: &[Vec<u8>], ways: Ways, pins: &Path) -> Result<Self> {
         let packet = packets.first().context("no packets")?.clone();
         ensure!(packets.iter().all(|other| other.len() == packet.len()), "packets of several lengths");
         let (flows, length) = (u32::try_from(packets.len())?, u32::try_from(packet.len())?);
@@ -126,7 +126,7 @@ impl Kernel {
     }
 
     /// A program, to be run or attached.
-    pub(super) fn program(&self, program: Program) -> Result<BorrowedFd<'_>> {
+    pub(in crate::bench) fn program(&self, program: Program) -> Result<BorrowedFd<'_>> {
         let loaded = self.ebpf.program(program.name()).context("no such program")?;
         let loaded: &Xdp = loaded.try_into()?;
         Ok(loaded.fd()?.as_fd())

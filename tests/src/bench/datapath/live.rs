@@ -31,11 +31,11 @@ pub(super) struct Wire {
 
 /// What a run showed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
+pub(in crate::bench) struct Run {
     /// Frames a second that came back.
-    pub(super) rate: f64,
+    pub(in crate::bench) rate: f64,
     /// Frames that did not.
-    pub(super) lost: u64,
+    pub(in crate::bench) lost: u64,
 }
 
 impl Wire {
@@ -50,23 +50,29 @@ impl Wire {
     /// Sends `frames` frames by way of `program`.
     pub(super) fn run(&self, kernel: &Kernel, program: BorrowedFd<'_>, frames: u32) -> Result<Run> {
         bpf::exchange(&self.forwarder, program)?;
-        let (before, _) = kernel.sunk()?;
-        let start = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
-        bpf::send_live(kernel.program(Program::Generate)?, &kernel.packet, self.generator, frames)?;
-        let expected = u64::from(frames);
-        let (mut total, mut last) = kernel.sunk()?;
-        let mut changed = Instant::now();
-        while total - before < expected && changed.elapsed() < STRAGGLERS {
-            // Leaves the processor to whoever has the frames.
-            thread::sleep(Duration::from_micros(20));
-            let (now, time) = kernel.sunk()?;
-            if now != total {
-                (total, last, changed) = (now, time, Instant::now());
-            }
-        }
-        let seen = total - before;
-        // The sink knows when the last frames came; this thread learns it when it is its turn again.
-        let took = last.checked_sub(start).context("too few frames came back")?;
-        Ok(Run { rate: counter_as_f64(seen) / took.as_secs_f64(), lost: expected.saturating_sub(seen) })
+        send(kernel, self.generator, frames)
     }
+}
+
+/// Sends `frames` frames by the generator's end of a wire, and waits for what comes back to its sink. To be called in the
+/// generator's namespace.
+pub(in crate::bench) fn send(kernel: &Kernel, generator: u32, frames: u32) -> Result<Run> {
+    let (before, _) = kernel.sunk()?;
+    let start = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+    bpf::send_live(kernel.program(Program::Generate)?, &kernel.packet, generator, frames)?;
+    let expected = u64::from(frames);
+    let (mut total, mut last) = kernel.sunk()?;
+    let mut changed = Instant::now();
+    while total - before < expected && changed.elapsed() < STRAGGLERS {
+        // Leaves the processor to whoever has the frames.
+        thread::sleep(Duration::from_micros(20));
+        let (now, time) = kernel.sunk()?;
+        if now != total {
+            (total, last, changed) = (now, time, Instant::now());
+        }
+    }
+    let seen = total - before;
+    // The sink knows when the last frames came; this thread learns it when it is its turn again.
+    let took = last.checked_sub(start).context("too few frames came back")?;
+    Ok(Run { rate: counter_as_f64(seen) / took.as_secs_f64(), lost: expected.saturating_sub(seen) })
 }

@@ -3,10 +3,10 @@
 
 mod box_under_test;
 mod cost;
-mod flow;
-mod kernel;
+pub(super) mod flow;
+pub(super) mod kernel;
 mod latency;
-mod live;
+pub(super) mod live;
 mod pages;
 
 use std::os::fd::AsFd as _;

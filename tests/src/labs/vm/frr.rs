@@ -23,31 +23,31 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What nhrpd is told about one node.
 #[derive(Clone, Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// GRE key.
-    pub(super) key: Option<u32>,
+    pub(crate) key: Option<u32>,
     /// Seconds.
-    pub(super) holding_time: u16,
+    pub(crate) holding_time: u16,
     /// Protocol addresses, where they are to be told, and NBMA addresses of the servers.
-    pub(super) servers: Vec<(Option<Ipv4Addr>, Ipv4Addr)>,
+    pub(crate) servers: Vec<(Option<Ipv4Addr>, Ipv4Addr)>,
     /// Prefixes and next hops.
-    pub(super) routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    pub(crate) routes: Vec<(Ipv4Net, Ipv4Addr)>,
     /// Whether a registration may be replaced by one from another NBMA address.
-    pub(super) unique: bool,
+    pub(crate) unique: bool,
     /// Whether multicast packets go to the peers.
-    pub(super) multicast: bool,
+    pub(crate) multicast: bool,
 }
 
 /// Running FRR. Dropping it kills its daemons; the tunnel interface stays.
 #[derive(Debug)]
-pub(super) struct Frr {
+pub(crate) struct Frr {
     node: Node,
     daemons: Vec<Child>,
 }
 
 impl Frr {
     /// Makes the tunnel interface of `node`, and starts zebra, staticd and nhrpd.
-    pub(super) fn start(node: &Node, settings: &Settings) -> Result<Self> {
+    pub(crate) fn start(node: &Node, settings: &Settings) -> Result<Self> {
         make_tunnel(node, settings.key)?;
         let mut frr = Self { node: node.clone(), daemons: Vec::new() };
         let run = frr.sockets();
@@ -110,7 +110,7 @@ impl Frr {
     }
 
     /// The end of what one of its daemons has written.
-    pub(super) fn log(&self, daemon: &str) -> String {
+    pub(crate) fn log(&self, daemon: &str) -> String {
         const LINES: usize = 60;
         let text = fs::read_to_string(self.file(daemon, "log")).unwrap_or_else(|error| format!("{error}"));
         // It looks for strongSwan every two seconds.
@@ -124,18 +124,23 @@ impl Frr {
     }
 
     /// What a command of `vtysh` prints.
-    pub(super) fn ask(&self, question: &str) -> Result<String> {
+    pub(crate) fn ask(&self, question: &str) -> Result<String> {
         command::output(Command::new("vtysh").args(["-N", self.node.namespace.name(), "-c", question]))
     }
 
     /// Rows of a table of nhrpd: `cache`, `shortcut` or `nhs`.
-    pub(super) fn rows(&self, table: &str) -> Result<Vec<Value>> {
+    pub(crate) fn rows(&self, table: &str) -> Result<Vec<Value>> {
         let text = self.ask(&format!("show ip nhrp {table} json"))?;
         // An empty table is no JSON at all, and some tables begin with the heading of the text form.
         let Some(start) = text.find('{') else { return Ok(Vec::new()) };
         let value: Value =
             serde_json::from_str(&text[start..]).with_context(|| format!("not JSON: {text}"))?;
         Ok(value["table"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// Process ids of zebra, staticd and nhrpd.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.daemons.iter().map(Child::id).collect()
     }
 
     /// Kills its daemons, and waits for their end.

@@ -2,7 +2,7 @@
 //! in there with the name of the same lab, builds the network and goes through the steps.
 
 mod cloud;
-mod frr;
+pub(crate) mod frr;
 mod frr_hub;
 mod gre_data;
 mod mixed;

@@ -197,5 +197,21 @@ fn a_lan_interface_may_go_down_and_change_its_address() -> Result<()> {
     bypasses("after lan0 was down")?;
 
     spoke.command("ip link set lan0 address 02:00:00:00:77:01")?;
-    bypasses("with another address of lan0")
+    bypasses("with another address of lan0")?;
+
+    let lan = lab.spoke_lan(0)?;
+    spoke.command("ip link del lan0")?;
+    spoke.command(&format!("ip link add lan0 type veth peer name eth0 netns {}", lan.host.name()))?;
+    spoke.command(&format!("ip address add {}/24 dev lan0", lan.router))?;
+    spoke.command("ip link set lan0 up")?;
+    for line in [
+        format!("ip address add {}/24 dev eth0", lan.address),
+        "ip link set eth0 up".to_owned(),
+        format!("ip route add default via {}", lan.router),
+    ] {
+        lan.host.command(&line)?;
+    }
+    complete(&lan.host)?;
+    wait_carrier(lan)?;
+    bypasses("with a new lan0")
 }

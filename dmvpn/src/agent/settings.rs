@@ -96,7 +96,7 @@ pub(super) fn data_path(config: &Config, options: RunOptions) -> Options {
         // A burst is for the engine to judge, which knows peers from strangers; this only keeps a flood away from it.
         nhrp_source_limit: each_source.unwrap_or_default().saturating_mul(2),
         redirect_interval: intervals.min().unwrap_or(Duration::ZERO),
-        route_cache: Options::DEFAULT_ROUTE_CACHE,
+        route_cache: Options::default_route_cache(config.max_peers),
         spread: config.spread.clone(),
     }
 }

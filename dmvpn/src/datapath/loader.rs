@@ -58,8 +58,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// [`Self::route_cache`] when nobody knows better: enough for some ten thousand destinations in use at once.
-    pub const DEFAULT_ROUTE_CACHE: u32 = 1 << 16;
+    /// [`Self::route_cache`] when nobody knows better: two destinations in use at once for each peer there may be, and
+    /// enough for some ten thousand with few peers.
+    pub fn default_route_cache(max_peers: u32) -> u32 {
+        max_peers.saturating_mul(2).max(1 << 16)
+    }
 
     /// Slots of each CPU as a power of two: at least 4, so that a quarter of them is one, and 2^20 at most.
     fn route_cache_bits(&self) -> u32 {

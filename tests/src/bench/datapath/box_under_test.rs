@@ -136,7 +136,7 @@ impl Box {
             nhrp_source_limit: 0,
             // Once for each flow, while the caches warm up: then nothing is due for the rest of the bench.
             redirect_interval: Duration::from_hours(1),
-            route_cache: Options::DEFAULT_ROUTE_CACHE,
+            route_cache: Options::default_route_cache(peers),
             spread: Spread::Off,
         };
         let data_path = DataPath::open(&options).context("loading the data path")?;

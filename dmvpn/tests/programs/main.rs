@@ -21,6 +21,7 @@ mod programs;
 mod redirect;
 mod refuse;
 mod resolve;
+mod segmentation;
 mod size;
 mod source;
 mod spread;

@@ -51,9 +51,9 @@ fn send_datagrams(pair: &Pair) {
     let buffer = content();
     assert_eq!(sender.send_to(&buffer, "10.0.0.2:7").unwrap(), buffer.len());
     for datagram in buffer.chunks(SIZE) {
-        let mut received = [0; 2 * SIZE];
-        let length = receiver.recv(&mut received).expect("all datagrams");
-        assert!(received[..length] == *datagram, "{length} bytes instead of {SIZE}, or others");
+        let mut bytes = [0; 2 * SIZE];
+        let length = receiver.recv(&mut bytes).expect("all datagrams");
+        assert!(bytes[..length] == *datagram, "{length} bytes instead of {SIZE}, or others");
     }
 }
 

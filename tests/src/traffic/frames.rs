@@ -1,11 +1,11 @@
-//! Frames made by hand.
+//! Frames as they are: made by hand, or as they go by an interface.
 
-use std::os::fd::AsRawFd as _;
+use std::{io::Read as _, os::fd::AsRawFd as _};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     net::if_::if_nametoindex,
-    sys::socket::{LinkAddr, SockaddrLike as _, bind},
+    sys::socket::{LinkAddr, SockaddrLike as _, bind, setsockopt, sockopt},
 };
 use socket2::{Domain, Socket, Type};
 
@@ -26,9 +26,8 @@ impl FrameSender {
         let addresses = addresses.try_into().ok().context("two addresses have 12 bytes")?;
         let (namespace, interface) = from;
         let socket = namespace.run(|| {
-            let socket = Socket::new(Domain::PACKET, Type::RAW, None).context("opening a packet socket")?;
-            let index = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
-            bind(socket.as_raw_fd(), &address(index)?).context("binding a packet socket")?;
+            let socket = packet_socket()?;
+            bind(socket.as_raw_fd(), &address(interface, 0)?).context("binding a packet socket")?;
             Ok(socket)
         })?;
         Ok(Self { socket, addresses })
@@ -43,6 +42,43 @@ impl FrameSender {
     }
 }
 
+/// Sees every frame that leaves or comes in by an interface, from when it is opened.
+#[derive(Debug)]
+pub struct FrameWatcher {
+    socket: Socket,
+}
+
+impl FrameWatcher {
+    /// Room for what nobody has read yet, in bytes: some ten thousand frames.
+    const BUFFER: usize = 64 << 20;
+
+    /// Watches `interface` of `namespace`.
+    pub fn open(namespace: &Namespace, interface: &str) -> Result<Self> {
+        namespace.run(|| {
+            let socket = packet_socket()?;
+            setsockopt(&socket, sockopt::RcvBufForce, &Self::BUFFER).context("setting the buffer's size")?;
+            bind(socket.as_raw_fd(), &address(interface, u16::try_from(libc::ETH_P_ALL)?)?)
+                .context("binding a packet socket")?;
+            socket.set_nonblocking(true).context("setting a packet socket")?;
+            Ok(Self { socket })
+        })
+    }
+
+    /// The frames since the last call, large ones that are to be cut up by a device among them.
+    pub fn frames(&self) -> Vec<Vec<u8>> {
+        let mut buffer = vec![0; 1 << 17];
+        let mut frames = Vec::new();
+        while let Ok(length) = (&self.socket).read(&mut buffer) {
+            frames.push(buffer[..length].to_vec());
+        }
+        frames
+    }
+}
+
+fn packet_socket() -> Result<Socket> {
+    Socket::new(Domain::PACKET, Type::RAW, None).context("opening a packet socket")
+}
+
 /// The link-layer address of an interface.
 fn mac((namespace, interface): (&Namespace, &str)) -> Result<Vec<u8>> {
     let line = namespace.command(&format!("ip -o link show dev {interface}"))?;
@@ -54,10 +90,12 @@ fn mac((namespace, interface): (&Namespace, &str)) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn address(index: u32) -> Result<LinkAddr> {
+/// An interface of the namespace, and the `EtherType` that is to be heard there.
+fn address(interface: &str, protocol: u16) -> Result<LinkAddr> {
+    let index = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET)?,
-        sll_protocol: 0,
+        sll_protocol: protocol.to_be(),
         sll_ifindex: i32::try_from(index)?,
         sll_hatype: 0,
         sll_pkttype: 0,

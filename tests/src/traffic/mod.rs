@@ -8,7 +8,7 @@ mod ping6;
 mod stream;
 
 pub use bulk::{Transfer, transfer};
-pub use frames::FrameSender;
+pub use frames::{FrameSender, FrameWatcher};
 pub use path::{Probe, path};
 pub use ping::{Reply, ping};
 pub use ping6::{ping6, ping6_by_kernel};

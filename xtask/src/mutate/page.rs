@@ -20,6 +20,9 @@ fn text(list: &[Mutation]) -> Result<String> {
          `cargo xtask mutate` breaks one rule after the other in a copy of the sources, builds the programs, and runs the \
          tests that\nare to notice. It fails when one of them does not, or when a line to be changed is no longer there. \
          `{}` is the list;\nthis page is what the command writes when all {} mutations are caught.\n\n\
+         What the kernel and its devices make of a large buffer is looked at on Debian's kernel as well, where this command \
+         does not\ngo: `cargo xtask lab vm-gso` has either version of IP inside and outside, and the kernel's own GRE at the \
+         other end.\n\n\
          | mutation | rule it breaks | where | caught by |\n|---|---|---|---|\n",
         list::FILE,
         list.len()

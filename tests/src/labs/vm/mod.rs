@@ -5,11 +5,13 @@ mod cloud;
 pub(crate) mod frr;
 mod frr_hub;
 mod gre_data;
+mod gso;
 mod mixed;
 mod nat;
 mod oldest_kernel;
 mod our_hub;
 mod redundancy;
+mod segments;
 mod vlan;
 
 use std::{env, path::PathBuf, time::Duration};
@@ -28,7 +30,7 @@ const LABS_PROGRAM: &str = "/labs";
 const CAPTURES: &str = "/captures";
 
 /// What runs in the guest.
-const IN_GUEST: [&Entry; 9] = [
+const IN_GUEST: [&Entry; 10] = [
     &oldest_kernel::LAB,
     &mixed::WITH_KEY,
     &mixed::WITHOUT_KEY,
@@ -37,6 +39,7 @@ const IN_GUEST: [&Entry; 9] = [
     &redundancy::LAB,
     &nat::LAB,
     &gre_data::LAB,
+    &gso::LAB,
     &vlan::LAB,
 ];
 

@@ -33,7 +33,7 @@ use crate::{
     namespace::{self, Namespace},
     poll,
     traffic::{self, Probe, Stream},
-    undo::Undo,
+    undo::{Undo, remove_directory},
     wire,
 };
 
@@ -498,15 +498,6 @@ fn siblings_with(path: &Path) -> Vec<PathBuf> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(start)))
         .collect()
-}
-
-fn remove_directory(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// A test that was killed with SIGKILL could not remove its labs.

@@ -16,6 +16,7 @@ pub mod namespace;
 pub mod peer;
 pub mod poll;
 pub mod sim;
+mod target;
 pub mod traffic;
 pub mod undo;
 pub mod vm;

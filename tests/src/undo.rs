@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    fs, mem,
+    path::Path,
     sync::{Mutex, MutexGuard, Once, PoisonError},
     thread,
 };
@@ -51,6 +52,16 @@ impl Drop for Undo {
         if let Some(action) = action {
             action();
         }
+    }
+}
+
+/// Removes a directory with all that is in it. Nothing there is no error.
+pub(crate) fn remove_directory(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -21,7 +21,7 @@ struct Arguments {
     /// Leave everything running and print what to look at.
     #[arg(long)]
     keep: bool,
-    /// Write a capture of every underlay interface into this directory.
+    /// Write the captures of every underlay interface into this directory, and leave them there.
     #[arg(long, value_name = "DIR")]
     pcap: Option<PathBuf>,
     /// Print the result as JSON on standard output, progress on standard error.
@@ -69,7 +69,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         return labs::run_in_guest(&arguments.name.unwrap_or_default(), arguments.pcap);
     }
     let output = if arguments.json { Output::Stderr } else { Output::Stdout };
-    let options = Options { keep: arguments.keep, pcap: arguments.pcap, output };
+    let options = Options { keep: arguments.keep, pcap: arguments.pcap, tshark: true, output };
     let name = arguments.name.unwrap_or_default();
     if name == "all" {
         let verdicts: Vec<_> = labs::all().map(|entry| labs::run(entry, &options)).collect();

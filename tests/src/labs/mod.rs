@@ -4,6 +4,8 @@
 //! line; the tests run every lab that needs no virtual machine.
 
 mod capture;
+mod captures;
+mod judge;
 mod report;
 mod routing;
 mod shortcut;
@@ -16,6 +18,7 @@ use std::{
 };
 
 use anyhow::Result;
+use captures::Wire;
 pub use report::{Report, Step, Verdict};
 use serde::Serialize;
 pub use vm::run_in_guest;
@@ -61,8 +64,10 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 pub struct Options {
     /// Leave everything up at the end.
     pub keep: bool,
-    /// Directory for a capture of every underlay interface.
+    /// Directory for a capture of every underlay interface, which are made anyway; without it they go with the lab.
     pub pcap: Option<PathBuf>,
+    /// Whether tshark reads the captures as well; it is fetched at the first time.
+    pub tshark: bool,
     /// Where progress is told.
     pub output: Output,
 }
@@ -77,7 +82,8 @@ pub enum Output {
     Stdout,
     /// To standard error.
     Stderr,
-    /// The steps only, each a line of JSON on standard output: for a program on the other side of a virtual machine.
+    /// Steps and captures only, each a line of JSON on standard output: for a program on the other side of a virtual
+    /// machine, which judges the captures.
     Steps,
 }
 
@@ -91,6 +97,12 @@ impl Output {
         };
     }
 
+    fn wire(self, wire: &Wire) {
+        if self == Self::Steps {
+            Self::Stdout.line(&serde_json::to_string(wire).unwrap_or_default());
+        }
+    }
+
     fn step(self, after: Duration, step: &Step) {
         if self == Self::Steps {
             let text = serde_json::to_string(step).unwrap_or_default();
@@ -101,15 +113,18 @@ impl Output {
     }
 }
 
-/// Runs a lab, and removes what it made unless it is to be kept.
+/// Runs a lab, judges what was on its wires, and removes what it made unless it is to be kept.
 pub fn run(entry: &'static Entry, options: &Options) -> Verdict {
     options.output.line(&format!("== {}: {}", entry.name, entry.what));
     let name = if options.keep { kept_name(entry) } else { lab::fresh_name() };
-    let mut report = Report::new(entry.name, options);
+    let mut report = Report::new(entry.name, &name, options);
     match (entry.build)(&name, &mut report) {
         Ok(mut stage) => {
             let played = stage.play(&mut report);
             report.end(played);
+            if options.output != Output::Steps {
+                judge::judge(&mut report, options.tshark);
+            }
             if options.keep {
                 options.output.line(&format!("Everything is still up. As root, look at:\n{}", stage.keep()));
                 options.output.line("Remove it: cargo xtask lab --clean");

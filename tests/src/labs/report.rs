@@ -1,11 +1,14 @@
 //! What a lab found, step by step.
 
-use std::{path::PathBuf, time::Instant};
+use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{Options, Output, capture::Capture};
+use super::{
+    Options, Output,
+    captures::{Captures, Sender},
+};
 use crate::namespace::Namespace;
 
 /// Collects the steps of one lab while it runs, and tells them.
@@ -15,8 +18,7 @@ pub struct Report {
     start: Instant,
     steps: Vec<Step>,
     output: Output,
-    pcap: Option<PathBuf>,
-    captures: Vec<Capture>,
+    captures: Captures,
 }
 
 /// One step and its verdict.
@@ -44,14 +46,14 @@ pub struct Verdict {
 }
 
 impl Report {
-    pub(super) fn new(lab: &'static str, options: &Options) -> Self {
+    /// Nothing was found yet in the lab `lab`, which runs under the name `name`.
+    pub(super) fn new(lab: &'static str, name: &str, options: &Options) -> Self {
         Self {
             lab,
             start: Instant::now(),
             steps: Vec::new(),
             output: options.output,
-            pcap: options.pcap.clone(),
-            captures: Vec::new(),
+            captures: Captures::new(name, options.pcap.clone()),
         }
     }
 
@@ -72,20 +74,24 @@ impl Report {
         }
     }
 
-    /// Captures `interface` of `namespace` into a file that has `place` in its name, from now to the end of the lab.
-    /// Does nothing unless captures were asked for.
-    pub fn capture(&mut self, namespace: &Namespace, interface: &str, place: &str) -> Result<()> {
-        let Some(directory) = &self.pcap else { return Ok(()) };
-        let file = directory.join(format!("{}-{place}.pcap", self.lab));
-        let capture =
-            Capture::start(namespace, interface, &file).with_context(|| format!("capturing {interface}"))?;
-        self.captures.push(capture);
+    /// Captures a node's wire, at the router's end of it, into a file that has `place` in its name, from now to the end
+    /// of the lab. Once that is over, what was captured is judged: all that the node sends when it is ours.
+    pub(super) fn capture(
+        &mut self,
+        namespace: &Namespace,
+        interface: &str,
+        place: &str,
+        sender: Sender,
+    ) -> Result<()> {
+        let file = format!("{}-{place}.pcap", self.lab);
+        let wire = self.captures.start(namespace, interface, &file, sender)?;
+        self.output.wire(wire);
         Ok(())
     }
 
-    /// The directory for captures, for a lab that makes them by itself.
-    pub fn pcap(&self) -> Option<&PathBuf> {
-        self.pcap.as_ref()
+    /// What was on the wires.
+    pub(super) fn captures(&mut self) -> &mut Captures {
+        &mut self.captures
     }
 
     /// The lab's name.
@@ -110,7 +116,7 @@ impl Report {
         {
             self.note(Step { name: "the lab itself".to_owned(), ok: false, detail: format!("{error:#}") });
         }
-        self.captures.clear();
+        self.captures.end();
     }
 
     pub(super) fn verdict(self) -> Verdict {
@@ -131,7 +137,7 @@ mod tests {
     use super::*;
 
     fn verdict(play: impl FnOnce(&mut Report) -> Result<()>) -> Verdict {
-        let mut report = Report::new("test", &Options::default());
+        let mut report = Report::new("test", "test", &Options::default());
         let played = play(&mut report);
         report.end(played);
         report.verdict()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Entry, Report, Stage};
+use super::{Entry, Report, Stage, captures::Sender};
 use crate::{
     agent::Agent,
     lab::{Lab, Plan},
@@ -20,7 +20,7 @@ pub(super) const LABS: &[Entry] = &[Entry {
     build: |name, report| {
         let lab = Lab::named(name, Plan::default())?;
         for node in lab.nodes() {
-            report.capture(&lab.underlay, &node.name, &node.name)?;
+            report.capture(&lab.underlay, &node.name, &node.name, Sender::Ours)?;
         }
         let (hub, spokes) = lab.start_all()?;
         Ok(Box::new(Network { hub, spokes, lab }))

@@ -1,18 +1,16 @@
 //! Everything that a guest is started from, made once and kept below `target/vm`.
 
 use std::{
-    env,
     fs::{self, File},
     io::BufWriter,
     path::{Path, PathBuf},
-    process::Command,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{initramfs, kernel, packages, root};
-use crate::command;
+use crate::{target, undo::remove_directory};
 
 /// The emulator and what unpacks the kernel.
 const TOOLS: &[&str] = &["qemu-system-x86", "seabios", "xz-utils"];
@@ -25,41 +23,23 @@ pub struct Image {
 
 impl Image {
     /// The image of this build, which is made when it is not there or was made from another recipe. `tell` hears what
-    /// takes long. Processes that want it at the same time wait for the first one.
+    /// takes long.
     pub fn get(mut tell: impl FnMut(&str)) -> Result<Self> {
-        let directory = target_directory()?.join("vm");
-        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
-        let lock = directory.join("lock");
-        let lock = File::create(&lock).with_context(|| format!("cannot open {}", lock.display()))?;
-        lock.lock().context("waiting for the image")?;
-
-        let image = Self { directory };
-        let stamp = image.directory.join("recipe");
-        let recipe = recipe();
-        if fs::read_to_string(&stamp).is_ok_and(|built| built == recipe) {
-            return Ok(image);
-        }
-        let start = Instant::now();
-        tell("making a virtual machine from Debian packages (about 100 MB), once");
-        image.build().context("cannot make the virtual machine")?;
-        fs::write(&stamp, recipe).with_context(|| format!("cannot write {}", stamp.display()))?;
-        tell(&format!("made in {:.0} s", start.elapsed().as_secs_f64()));
-        Ok(image)
+        let make = |directory: &Path| {
+            let start = Instant::now();
+            tell("making a virtual machine from Debian packages (about 100 MB), once");
+            Self { directory: directory.to_owned() }.build().context("cannot make the virtual machine")?;
+            tell(&format!("made in {:.0} s", start.elapsed().as_secs_f64()));
+            Ok(())
+        };
+        Ok(Self { directory: target::made_once("vm", &recipe(), make)? })
     }
 
     fn build(&self) -> Result<()> {
-        let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))
-            .context("the packages of the virtual machine come from Debian")?;
-        ensure!(architecture.trim() == "amd64", "the virtual machine is made for amd64 only");
         let downloads = self.directory.join("downloads");
         // One of another recipe.
         for part in [self.tools(), self.directory.join("root"), downloads.clone()] {
-            match fs::remove_dir_all(&part) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("cannot remove {}", part.display()));
-                }
-                _ => {}
-            }
+            remove_directory(&part)?;
         }
         packages::unpack(&packages::download(TOOLS, &downloads.join("tools"))?, &self.tools())?;
 
@@ -109,14 +89,4 @@ fn recipe() -> String {
         kernel::MODULES,
         root::INIT
     )
-}
-
-/// Cargo's target directory, in which this program is.
-fn target_directory() -> Result<PathBuf> {
-    let here = env::current_exe().context("where am I?")?;
-    // Cargo marks it as something that backups need not hold.
-    match here.ancestors().find(|directory| directory.join("CACHEDIR.TAG").is_file()) {
-        Some(directory) => Ok(directory.to_owned()),
-        None => bail!("{} is not in a target directory of cargo", here.display()),
-    }
 }

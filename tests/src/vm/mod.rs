@@ -11,7 +11,7 @@ pub mod boot;
 mod image;
 mod initramfs;
 mod kernel;
-mod packages;
+pub(crate) mod packages;
 mod root;
 
 pub use image::Image;

@@ -16,7 +16,10 @@ const LEFT_OUT: [&str; 4] = ["doc", "locale", "man", "info"];
 
 /// Downloads packages and all that they depend on into `directory`, which may hold some of them already; returns the
 /// archives. What is installed on this machine plays no part.
-pub(super) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBuf>> {
+    let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))
+        .context("the packages come from Debian")?;
+    ensure!(architecture.trim() == "amd64", "these packages are used on amd64 only");
     let partial = directory.join("partial");
     fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
     // Nothing counts as installed: so apt takes every dependency, too.
@@ -56,13 +59,13 @@ pub(super) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBu
 }
 
 /// Name of the package in an archive: the file name up to the first underscore.
-pub(super) fn name(archive: &Path) -> &str {
+pub(crate) fn name(archive: &Path) -> &str {
     let file = archive.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     file.split('_').next().unwrap_or_default()
 }
 
 /// Unpacks archives into `root`. No script of a package runs.
-pub(super) fn unpack<'a>(archives: impl IntoIterator<Item = &'a PathBuf>, root: &Path) -> Result<()> {
+pub(crate) fn unpack<'a>(archives: impl IntoIterator<Item = &'a PathBuf>, root: &Path) -> Result<()> {
     // Debian's layout, in which /bin is /usr/bin: archives hold both.
     for directory in ["bin", "sbin", "lib", "lib64"] {
         let real = root.join("usr").join(directory);
@@ -95,7 +98,7 @@ fn unpack_one(archive: &Path, root: &Path) -> Result<()> {
 }
 
 /// A program out of unpacked packages, called `name`, run in place with the libraries beside it.
-pub(super) fn program(root: &Path, path: &str, name: &str) -> Command {
+pub(crate) fn program(root: &Path, path: &str, name: &str) -> Command {
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.args(["--argv0", name, "--library-path"]);

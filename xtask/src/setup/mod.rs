@@ -62,7 +62,7 @@ const IP: Requirement = program("ip", "iproute2", "makes the namespaces of the l
 const ETHTOOL: Requirement = program("ethtool", "ethtool", "makes the labs' wires behave like NICs");
 const PING: Requirement = program("ping", "iputils-ping", "sends what only it can send");
 const BPFTOOL: Requirement = program("bpftool", "bpftool", "shows the maps as an operator sees them");
-const TCPDUMP: Requirement = program("tcpdump", "tcpdump", "captures the underlay of labs");
+const TCPDUMP: Requirement = program("tcpdump", "tcpdump", "captures the underlay of labs, and reads it");
 const FRR: Requirement = Debian(Program {
     services: &["frr"],
     ..Program::new("vtysh", "frr", "routing daemons for the labs, started there only")
@@ -88,7 +88,8 @@ pub(crate) const LAB: &[Requirement] =
     &[Compiler, RUST_SRC, BPF_LINKER, IP, ETHTOOL, TCPDUMP, FRR, BIRD, Bpffs];
 /// What the tests need.
 pub(crate) const TEST: &[Requirement] = &[
-    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, FRR, BIRD, Bpffs,
+    Compiler, RUST_SRC, RUSTFMT, CLIPPY, BPF_LINKER, CARGO_DENY, IP, ETHTOOL, PING, BPFTOOL, TCPDUMP, FRR,
+    BIRD, Bpffs,
 ];
 /// What fuzzing needs.
 pub(crate) const FUZZ: &[Requirement] = &[Compiler, RUST_SRC, BPF_LINKER, CARGO_FUZZ, CPP];

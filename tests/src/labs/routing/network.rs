@@ -19,7 +19,7 @@ use crate::{
     command,
     config::{Config, TUNNEL},
     lab::{Lab, Node, Plan},
-    labs::Report,
+    labs::{Report, captures::Sender},
     poll,
     traffic::{ping, ping6},
 };
@@ -66,7 +66,7 @@ impl Network {
             },
         )?;
         for node in lab.nodes() {
-            report.capture(&lab.underlay, &node.name, &node.name)?;
+            report.capture(&lab.underlay, &node.name, &node.name, Sender::Ours)?;
             if spec.ipv6 {
                 make_ipv6(node)?;
             }

@@ -56,7 +56,6 @@ impl Stage for FrrHub {
             cloud.wait_reachable(0, 1)?;
             Ok(format!("{old}, now {new}"))
         })?;
-        cloud.end(report, "FRR's hub")?;
         authentication(report)?;
         for (title, hub) in [("Phase 2, FRR's hub", Kind::Frr), ("Phase 2, our hub", Kind::Ours)] {
             phase2(report, title, hub)?;
@@ -109,8 +108,7 @@ fn authentication(report: &mut Report) -> Result<()> {
         let path = cloud.lab.path(0, 1)?;
         ensure!(path == ["lan-a", "spoke-a", "hub", "spoke-b", "lan-b"], "{path:?}");
         Ok("traffic goes by the hub".to_owned())
-    })?;
-    cloud.end(report, title)
+    })
 }
 
 /// Our spoke asks for FRR's spoke, which routing names as next hop. FRR itself asks only when it gets a redirect; but it
@@ -131,6 +129,5 @@ fn phase2(report: &mut Report, title: &str, hub: Kind) -> Result<()> {
     })?;
     report.step(format!("{title}: FRR's spoke answers"), || {
         Ok(format!("after {:.1?}; {}", cloud.wait_reachable(1, 0)?, cloud.lab.path(1, 0)?.join(" > ")))
-    })?;
-    cloud.end(report, title)
+    })
 }

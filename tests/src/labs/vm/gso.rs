@@ -15,7 +15,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use serde_json::Value;
 
 use super::{
-    super::{Entry, Report, Stage},
+    super::{Entry, Report, Stage, captures::Sender},
     segments::{self, Checksum, FRAME, Segment},
 };
 use crate::{
@@ -116,7 +116,7 @@ impl Case {
         let lab = Lab::new(Plan::default())?;
         for node in &lab.spokes {
             let place = format!("ipv{inner}-in-ipv{outer}-{}", node.name);
-            report.capture(&lab.underlay, &node.name, &place)?;
+            report.capture(&lab.underlay, &node.name, &place, Sender::Unjudged)?;
         }
         let (a, b) = (&lab.spokes[0], &lab.spokes[1]);
         let agents = self.start(&lab).with_context(|| title.clone())?;

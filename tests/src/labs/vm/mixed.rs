@@ -33,7 +33,6 @@ impl Stage for Mixed {
             let spokes = [Kind::Ours, Kind::Frr];
             let cloud = Cloud::start(report, title, &plan, hub, &spokes, &Extra::default())?;
             cloud.shortcut(report, title, 0, 1)?;
-            cloud.end(report, title)?;
         }
         Ok(())
     }

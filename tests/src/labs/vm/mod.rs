@@ -18,7 +18,7 @@ use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::{Entry, Options, Output, Report, Stage, Step};
+use super::{Entry, Options, Output, Report, Stage, Step, captures::Wire};
 use crate::vm::{Image, boot};
 
 /// Longest time for one lab, boot included.
@@ -68,7 +68,7 @@ fn boot_for(_name: &str, report: &mut Report) -> Result<Box<dyn Stage>> {
 pub fn run_in_guest(name: &str, pcap: Option<PathBuf>) -> Result<bool> {
     let entry = IN_GUEST.into_iter().find(|entry| entry.name == name);
     let entry = entry.with_context(|| format!("no lab {name} runs in a virtual machine"))?;
-    let options = Options { keep: false, pcap, output: Output::Steps };
+    let options = Options { keep: false, pcap, tshark: false, output: Output::Steps };
     Ok(super::run(entry, &options).ok)
 }
 
@@ -87,30 +87,26 @@ impl Stage for Booting {
             let host = host.context("a program without a directory")?.to_owned();
             shares.push(boot::Share { host, guest, writable: false });
         }
-        let mut captures = String::new();
-        if let Some(directory) = report.pcap() {
-            std::fs::create_dir_all(directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
-            shares.push(boot::Share { host: directory.clone(), guest: CAPTURES, writable: true });
-            captures = format!("--pcap {CAPTURES}");
-        }
+        let captures = report.captures().directory()?.to_owned();
+        shares.push(boot::Share { host: captures, guest: CAPTURES, writable: true });
         let file_name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let (Some(labs), Some(agent)) = (file_name(&labs), file_name(&agent)) else {
             bail!("a program without a name")
         };
         let command = format!(
-            "DMVPN_BIN='{PROGRAMS}/{agent}' exec '{LABS_PROGRAM}/{labs}' --in-guest {captures} {}",
+            "DMVPN_BIN='{PROGRAMS}/{agent}' exec '{LABS_PROGRAM}/{labs}' --in-guest --pcap {CAPTURES} {}",
             report.lab()
         );
         let mut steps = 0;
         let status = boot::run(&self.image, &command, &shares, LIMIT, |line| {
-            match serde_json::from_str::<Step>(line) {
-                Ok(step) => {
-                    steps += 1;
-                    report.note(step);
-                }
+            if let Ok(step) = serde_json::from_str::<Step>(line) {
+                steps += 1;
+                report.note(step);
+            } else if let Ok(wire) = serde_json::from_str::<Wire>(line) {
+                report.captures().note(wire);
+            } else {
                 // What else is said in the guest: panics, mostly.
-                Err(_) => report.tell(line),
+                report.tell(line);
             }
         })?;
         ensure!(steps > 0, "the guest showed nothing; its command ended with {status}");

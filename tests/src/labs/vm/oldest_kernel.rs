@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use dmvpn::control::protocol::{TcHook, XdpHook};
 use dmvpn_common::{DropReason, LAYOUT_VERSION};
 
-use super::super::{Entry, Report, Stage};
+use super::super::{Entry, Report, Stage, captures::Sender};
 use crate::{
     agent::Agent,
     command,
@@ -62,9 +62,7 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
             bridge_underlay(node)?;
         }
     }
-    for node in lab.nodes() {
-        report.capture(&lab.underlay, &node.name, &format!("{xdp}-{}", node.name))?;
-    }
+    capture(report, xdp, &lab)?;
     let mut agents = None;
     report.step(format!("xdp: {xdp}: spokes register with the hub"), || {
         let (hub, spokes) = lab.start_all()?;
@@ -97,6 +95,7 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
 fn spreads(report: &mut Report) -> Result<()> {
     // Phase 1: everything goes by the hub, and returns by the interface it came in by.
     let lab = Lab::new(Plan { phase: 1, ..Plan::default() })?;
+    capture(report, "spread", &lab)?;
     let config = Config { spread: Some("[1]"), ..lab.config(&lab.hub) };
     let hub = Agent::start(&lab.hub, &config)?;
     let spokes = lab.spokes.iter().map(|node| lab.start(node)).collect::<Result<Vec<_>>>()?;
@@ -131,6 +130,7 @@ fn spreads(report: &mut Report) -> Result<()> {
 /// An IPv4 packet that is shorter than an IPv6 header comes out of one at TC: before 6.4 the kernel does not help with that.
 fn short_packets_over_ipv6(report: &mut Report) -> Result<()> {
     let lab = Lab::new(Plan { xdp: "auto", spokes: 1, ..Plan::default() })?;
+    capture(report, "ipv6", &lab)?;
     lab.underlay.set("ipv6/conf/all/forwarding", "1")?;
     let underlay =
         |node: &Node, last: u16| Ipv6Addr::new(0x2001, 0xdb8, 0, node.nbma.octets()[2].into(), 0, 0, 0, last);
@@ -156,6 +156,12 @@ fn short_packets_over_ipv6(report: &mut Report) -> Result<()> {
         });
         let reply = reply.map_err(|error| anyhow!("{error:#}\n{:#?}", agents.first().map(Agent::drops)))?;
         Ok(format!("after {:.1?}", reply.time))
+    })
+}
+
+fn capture(report: &mut Report, title: &str, lab: &Lab) -> Result<()> {
+    lab.nodes().try_for_each(|node| {
+        report.capture(&lab.underlay, &node.name, &format!("{title}-{}", node.name), Sender::Ours)
     })
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::{
     super::{Entry, Report, Stage},
-    cloud::{Cloud, Extra, Kind, PATIENCE, Peer, plan},
+    cloud::{Cloud, Extra, Kind, PATIENCE, Peer, capture, plan},
     frr,
 };
 use crate::{
@@ -48,7 +48,6 @@ impl Stage for OurHub {
             cloud.wait_reachable(1, 0)?;
             Ok(format!("{old}, now {}", moved.nbma))
         })?;
-        cloud.end(report, "FRR's spokes")?;
 
         let unique = Extra { unique: true, ..Extra::default() };
         // Longer than FRR takes to start.
@@ -65,7 +64,6 @@ impl Stage for OurHub {
             cloud.hub.wait_cached(moved.address, moved.nbma)?;
             Ok(format!("refused with 14; after that {} is accepted", moved.nbma))
         })?;
-        cloud.end(report, "unique registrations")?;
         refuses_without_authentication(report)
     }
 
@@ -81,13 +79,13 @@ fn hub_restarts(
     cloud: Cloud,
     end: impl FnOnce(Agent) -> Result<()>,
 ) -> Result<Cloud> {
-    let Cloud { hub, spokes, capture, lab } = cloud;
+    let Cloud { hub, spokes, lab } = cloud;
     let Peer::Ours(agent) = hub else { bail!("the hub is ours") };
     let mut cloud = None;
     report.step(what, || {
         end(*agent)?;
         let hub = Peer::Ours(Box::new(lab.start(&lab.hub)?));
-        let again = Cloud { hub, spokes, capture, lab };
+        let again = Cloud { hub, spokes, lab };
         again.wait_registered()?;
         again.wait_reachable(0, 1)?;
         let stayed = again.stay_registered(HOLDING_TIME)?;
@@ -120,6 +118,7 @@ fn move_spoke(cloud: &mut Cloud, extra: &Extra) -> Result<Node> {
 /// FRR 8.4 has no authentication, so our hub, which asks for it, must not know its spoke.
 fn refuses_without_authentication(report: &mut Report) -> Result<()> {
     let lab = Lab::new(Plan { spokes: 1, authentication: Some("secret"), ..plan() })?;
+    capture(report, "no authentication", &lab, [Kind::Ours, Kind::Frr])?;
     let hub = lab.start(&lab.hub)?;
     let node = &lab.spokes[0];
     report.step("a spoke without authentication is refused by a hub that asks for it", || {

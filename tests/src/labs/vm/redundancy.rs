@@ -7,7 +7,7 @@ use dmvpn::control::protocol::NhsState;
 
 use super::{
     super::{Entry, Report, Stage},
-    cloud::{Kind, PATIENCE, Peer, plan},
+    cloud::{Kind, PATIENCE, Peer, capture, plan},
     frr,
 };
 use crate::{
@@ -42,6 +42,14 @@ impl Stage for Redundancy {
     }
 }
 
+/// A network for servers of these kinds, a client of ours and one of FRR's, with captures.
+fn network(report: &mut Report, title: &str, servers: [Kind; SERVERS]) -> Result<Lab> {
+    let plan = Plan { spokes: 4, holding_time: HOLDING_TIME, registration_interval: 3, ..plan() };
+    let lab = Lab::new(plan)?;
+    capture(report, title, &lab, servers.into_iter().chain([Kind::Ours, Kind::Frr]))?;
+    Ok(lab)
+}
+
 /// Servers and clients that are running.
 struct Running {
     servers: Vec<Peer>,
@@ -56,9 +64,7 @@ impl Running {
     }
 
     /// Starts servers of these kinds, and a client of ours and one of FRR's, which registers with all of them.
-    fn start(servers: [Kind; SERVERS], more: &str) -> Result<Self> {
-        let plan = Plan { spokes: 4, holding_time: HOLDING_TIME, registration_interval: 3, ..plan() };
-        let lab = Lab::new(plan)?;
+    fn start(lab: Lab, servers: [Kind; SERVERS], more: &str) -> Result<Self> {
         let nodes: Vec<Node> = lab.nodes().cloned().collect();
         let (server_nodes, client_nodes) = nodes.split_at(SERVERS);
         let servers = server_nodes
@@ -193,9 +199,11 @@ fn client(lab: &Lab, node: &Node, servers: &[Node], more: &str) -> Result<Config
 
 /// Clients register with all three servers; shortcuts are made by whichever routing names.
 fn everyone_is_used(report: &mut Report) -> Result<()> {
+    let kinds = [Kind::Ours, Kind::Frr, Kind::Ours];
+    let lab = network(report, "three servers", kinds)?;
     let mut running = None;
     report.step("three servers: both clients register with all of them", || {
-        let made = Running::start([Kind::Ours, Kind::Frr, Kind::Ours], "")?;
+        let made = Running::start(lab, kinds, "")?;
         (0..SERVERS).try_for_each(|server| made.wait_known(server))?;
         made.wait_answering([true; SERVERS])?;
         running = Some(made);
@@ -221,10 +229,11 @@ fn everyone_is_used(report: &mut Report) -> Result<()> {
 
 /// Our client uses one server at a time, the best that answers. All three are FRR's, which has no priorities.
 fn the_best_is_used(report: &mut Report) -> Result<()> {
+    let lab = network(report, "priorities", [Kind::Frr; SERVERS])?;
     let mut running = None;
     report.step("priorities: our client registers with the best server only", || {
         let more = "nhs-clusters:\n  - {cluster: 0, max-connections: 1}";
-        let made = Running::start([Kind::Frr, Kind::Frr, Kind::Frr], more)?;
+        let made = Running::start(lab, [Kind::Frr; SERVERS], more)?;
         made.wait_answering([true, false, false])?;
         let node = made.nodes()[SERVERS].clone();
         made.servers[0].wait_cached(node.address, node.nbma)?;

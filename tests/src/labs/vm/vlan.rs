@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::Path as File, process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use dmvpn::control::protocol::{Path, XdpHook};
 
-use super::super::{Entry, Report, Stage, capture::Capture};
+use super::super::{Entry, Report, Stage, capture::Capture, captures::Sender};
 use crate::{
     agent::Agent,
     command,
@@ -54,7 +54,7 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
     for node in lab.nodes() {
         tag_router(&lab, node)?;
         tag_node(node, below)?;
-        report.capture(&lab.underlay, &node.name, &format!("{xdp}-{}", node.name))?;
+        report.capture(&lab.underlay, &node.name, &format!("{xdp}-{}", node.name), Sender::Ours)?;
     }
     let config = |node| Config { source: format!("{below}.{VLAN}"), ..lab.config(node) };
     let file = lab.hub.files.join("hub.pcap");

@@ -6,6 +6,7 @@
 mod capture;
 mod captures;
 mod judge;
+mod makes;
 mod report;
 mod routing;
 mod shortcut;
@@ -51,7 +52,7 @@ pub trait Stage {
 
 /// Every lab, in the order in which `all` runs them.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
-    shortcut::LABS.iter().chain(routing::LABS).chain(vm::LABS)
+    shortcut::LABS.iter().chain(makes::LABS).chain(routing::LABS).chain(vm::LABS)
 }
 
 /// The lab of this name.

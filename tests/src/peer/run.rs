@@ -11,12 +11,16 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use ipnet::Ipv4Net;
 
 use super::{
-    Node, Out,
+    Node, Out, Profile, Role, Settings,
     transport::{Received, Transport},
 };
-use crate::namespace::Namespace;
+use crate::{
+    lab::{self, Lab},
+    namespace::Namespace,
+};
 
 /// How long reading waits: nothing is due more exactly than this.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -75,6 +79,33 @@ impl Running {
             inside.run(|| run(node, nbma, key, || seen.load(Ordering::Relaxed), hear))
         });
         Self { ends, lines, thread: Some(thread) }
+    }
+
+    /// Starts a script that plays a node of a lab, with the LAN behind it, in place of an agent of ours.
+    pub fn in_lab(
+        lab: &Lab,
+        node: &lab::Node,
+        profile: &'static Profile,
+        role: Role,
+        password: &str,
+    ) -> Self {
+        let settings = Settings {
+            profile,
+            address: node.address,
+            network: Ipv4Net::new_assert(node.address, 24).trunc(),
+            nbma: node.nbma,
+            password: Some(password.to_owned()),
+            holding_time: 60,
+            lans: node.lan.iter().map(|lan| lan.prefix).collect(),
+        };
+        Self::start(&node.namespace, Node::new(settings, role, 1), node.nbma, lab.config(node).key)
+    }
+
+    /// The same as spoke of the lab's hub. It pings the host behind the first spoke.
+    pub fn spoke(lab: &Lab, node: &lab::Node, profile: &'static Profile, password: &str) -> Self {
+        let ping = lab.spokes[0].lan.as_ref().map(|lan| lan.address);
+        let role = Role::Spoke { server: lab.hub.address, nbma: lab.hub.nbma, ping };
+        Self::in_lab(lab, node, profile, role, password)
     }
 
     /// What it has said so far.

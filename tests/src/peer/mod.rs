@@ -8,7 +8,7 @@
 //!
 //! [`Node`] is without input and output: packets and the time go in, packets and a line for whoever watches come out.
 //! It knows IPv4 in IPv4. It is no router and no second implementation of the protocol: it does what its
-//! [`Profile`] says, right or wrong, so that our agents meet it in tests (`tests/lab/peers`) and by hand
+//! [`Profile`] says, right or wrong, so that our agents meet it in labs (`labs/makes.rs`) and by hand
 //! (`cargo xtask peer`).
 
 mod data;

@@ -13,6 +13,7 @@ mod model;
 mod opennhrp;
 mod plan;
 mod prefix;
+mod settings;
 mod swanctl;
 mod verdict;
 mod vyos;

@@ -16,6 +16,7 @@ pub(super) struct Model {
     /// Other interfaces: a tunnel may have its source there.
     pub(super) underlay: Vec<Underlay>,
     pub(super) profiles: Vec<Profile>,
+    pub(super) policies: Vec<Policy>,
     /// Lines about IPsec that count only if a tunnel uses them.
     pub(super) ipsec_lines: BTreeSet<LineId>,
     /// Static routes, wherever they lead.
@@ -51,6 +52,7 @@ pub(super) struct Tunnel {
     pub(super) holding_time: Option<At<String>>,
     pub(super) registration_interval: Option<At<String>>,
     pub(super) redirect_interval: Option<At<String>>,
+    pub(super) negative_time: Option<At<String>>,
     pub(super) no_unique: Option<LineId>,
     pub(super) redirect: Option<LineId>,
     pub(super) shortcut: Option<LineId>,
@@ -58,8 +60,22 @@ pub(super) struct Tunnel {
     /// Largest TCP segment over IPv4.
     pub(super) mss_clamp: Option<At<String>>,
     pub(super) ttl: Option<At<String>>,
+    /// DSCP of outer headers, in our words.
+    pub(super) tos: Option<At<String>>,
     /// Don't-fragment of outer headers, in our words.
     pub(super) df: Option<At<String>>,
+    /// Outer packets are IPv6.
+    pub(super) over_ipv6: bool,
+    /// Packets have to come from where their source is routed to.
+    pub(super) check_source: Option<LineId>,
+    /// More addresses of this node.
+    pub(super) aliases: Vec<At<IpAddr>>,
+    /// Prefixes to answer with.
+    pub(super) summaries: Vec<At<IpNet>>,
+    /// The group that this node tells its hub.
+    pub(super) group: Option<At<String>>,
+    /// Groups of spokes, with the policies that bound them.
+    pub(super) groups: Vec<At<Group>>,
     pub(super) servers: Vec<Server>,
     pub(super) clusters: Vec<At<(String, String)>>,
     pub(super) fallback: Option<At<String>>,
@@ -71,6 +87,21 @@ pub(super) struct Tunnel {
     pub(super) frr: Vec<At<String>>,
     /// Advice that stands as a comment in the configuration.
     pub(super) hints: Vec<At<String>>,
+}
+
+/// Spokes to which no more is sent than a policy says.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) name: String,
+    pub(super) policy: String,
+}
+
+/// A policy of queueing; of it only the rates count.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) name: String,
+    /// Bits a second.
+    pub(super) rates: Vec<At<u64>>,
 }
 
 /// A next hop server.
@@ -110,6 +141,8 @@ pub(super) enum Multicast {
 pub(super) struct Underlay {
     pub(super) name: String,
     pub(super) address: Option<At<IpNet>>,
+    /// Its IPv6 address.
+    pub(super) address6: Option<At<IpNet>>,
 }
 
 /// A static route.
@@ -243,7 +276,7 @@ impl Model {
         if let Some(index) = self.underlay.iter().position(|interface| interface.name == name) {
             return index;
         }
-        self.underlay.push(Underlay { name: name.to_owned(), address: None });
+        self.underlay.push(Underlay { name: name.to_owned(), address: None, address6: None });
         self.underlay.len() - 1
     }
 

@@ -8,7 +8,7 @@ use super::{
     Given, Vendor,
     judgements::Judgements,
     line::{At, LineId},
-    model::{Model, Multicast, Route, Tunnel},
+    model::{Group, Model, Multicast, Route, Tunnel},
     verdict::{Verdict, converted, hinted, ignored, refused, unknown},
 };
 
@@ -60,6 +60,11 @@ impl Item {
     fn key(key: &'static str, value: impl Into<String>, from: impl IntoIterator<Item = LineId>) -> Self {
         let keys = vec![(key, value.into())];
         Self { list: None, keys, from: from.into_iter().collect(), remark: None, needed: false }
+    }
+
+    /// An entry of a list of plain values.
+    fn value(list: &'static str, value: String, from: LineId) -> Self {
+        Self { list: Some(list), ..Self::key("", value, [from]) }
     }
 }
 
@@ -132,11 +137,14 @@ impl Builder<'_> {
         items.extend(text("holding-time", &tunnel.holding_time));
         items.extend(text("registration-interval", &tunnel.registration_interval));
         items.extend(text("redirect-interval", &tunnel.redirect_interval));
+        items.extend(text("negative-time", &tunnel.negative_time));
         items.extend(tunnel.no_unique.map(|at| Item::key("unique", "false", [at])));
         items.extend(text("mtu", &tunnel.mtu));
         items.extend(text("mss-clamp", &tunnel.mss_clamp));
         items.extend(text("ttl", &tunnel.ttl));
+        items.extend(text("tos", &tunnel.tos));
         items.extend(text("df", &tunnel.df));
+        items.extend(tunnel.check_source.map(|at| Item::key("check-source", "true", [at])));
         items.extend(text("nhs-fallback", &tunnel.fallback));
         let (servers, used_maps) = self.servers(&mut items);
         for cluster in &tunnel.clusters {
@@ -154,6 +162,8 @@ impl Builder<'_> {
             item.keys.push(("nbma", map.value.nbma.clone()));
             items.push(item);
         }
+        self.own(&mut items);
+        self.groups(&mut items, &mut comments);
         if self.vendor == Vendor::Cisco && tunnel.network_id.is_none() {
             let text = "without `ip nhrp network-id` NHRP was off on the old box; here the number is 1";
             comments.push(At::new(tunnel.at, text.to_owned()));
@@ -208,7 +218,13 @@ impl Builder<'_> {
                 // An interface of a Linux box has the same name on the next one.
                 let same_names = matches!(self.vendor, Vendor::Vyos | Vendor::Opennhrp);
                 let interface = self.model.underlay.iter().find(|interface| interface.name == source.value);
-                let address = interface.and_then(|interface| interface.address.as_ref());
+                let address = interface.and_then(|interface| {
+                    if self.tunnel.over_ipv6 {
+                        interface.address6.as_ref()
+                    } else {
+                        interface.address.as_ref()
+                    }
+                });
                 if same_names || source.value.parse::<IpAddr>().is_ok() {
                     if let Some(address) = address {
                         self.judgements
@@ -306,6 +322,58 @@ impl Builder<'_> {
         (nbmas, used)
     }
 
+    /// Addresses and networks to answer for.
+    fn own(&mut self, items: &mut Vec<Item>) {
+        let address = self.tunnel.address.as_ref().map(|address| address.value.addr());
+        for alias in &self.tunnel.aliases {
+            if Some(alias.value) == address {
+                self.judgements.revise(alias.at, ignored("our own address"));
+                continue;
+            }
+            items.push(Item::value("aliases", alias.value.to_string(), alias.at));
+        }
+        for summary in &self.tunnel.summaries {
+            items.push(Item::value("summaries", summary.value.to_string(), summary.at));
+        }
+    }
+
+    /// Groups of peers that a policy bounds, each peer for itself there, all members together here: the rate is taken
+    /// over where it is known, the members are not known.
+    fn groups(&mut self, items: &mut Vec<Item>, comments: &mut Vec<At<String>>) {
+        let tunnel = self.tunnel;
+        for group in &tunnel.groups {
+            let Group { name, policy } = &group.value;
+            let rates = self.model.policies.iter().find(|known| known.name == *policy);
+            let Some([bound]) = rates.map(|policy| policy.rates.as_slice()) else {
+                let text = format!(
+                    "for each spoke of {name}, under groups: {{name: ..., rate: ..., members: [its address]}}, with the rate \
+                     of {policy}"
+                );
+                comments.push(At::new(group.at, text));
+                let note =
+                    format!("groups: a comment, as the rate of {policy} is not one number in these files");
+                self.judgements.revise(group.at, hinted(note));
+                continue;
+            };
+            let mut item = Item::key("name", name.clone(), [group.at, bound.at]);
+            item.list = Some("groups");
+            item.keys.push(("rate", rate(bound.value)));
+            item.remark = Some(
+                "had this rate for each spoke: make a group for each, with members: [its address]".to_owned(),
+            );
+            items.push(item);
+            let note = "groups: make one for each spoke, with its address in the tunnel under `members`";
+            self.judgements.revise(group.at, hinted(note));
+            self.judgements.revise(bound.at, converted("groups: rate"));
+        }
+        if let (Some(group), Some(address)) = (&tunnel.group, &tunnel.address) {
+            let (host, length) = (address.value.addr(), address.value.max_prefix_len());
+            let note =
+                format!("on the hub, under `groups`: {{name: ..., rate: ..., members: [{host}/{length}]}}");
+            self.judgements.revise(group.at, hinted(note));
+        }
+    }
+
     fn multicast(&mut self, items: &mut Vec<Item>, servers: &[String]) {
         let mut clients = BTreeSet::new();
         let mut all_servers = BTreeSet::new();
@@ -341,6 +409,15 @@ impl Builder<'_> {
         for (nbma, at) in others {
             items.push(entry("to", nbma, BTreeSet::from([at])));
         }
+    }
+}
+
+/// A rate as the configuration has it, in the largest unit without a fraction.
+fn rate(bits: u64) -> String {
+    let units = [(1_000_000_000, "gbit"), (1_000_000, "mbit"), (1_000, "kbit")];
+    match units.into_iter().find(|(unit, _)| bits > 0 && bits.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{}{name}", bits / unit),
+        None => format!("{bits}bit"),
     }
 }
 

@@ -153,7 +153,9 @@ impl Writer<'_> {
         let next: String = start.replace('-', " ");
         for (place, (key, value)) in item.keys.iter().enumerate() {
             let (start, comment) = if place == 0 { (start, comment.as_str()) } else { (next.as_str(), "") };
-            self.line(source, &format!("{start}{key}: {}{comment}", scalar(key, value)));
+            // An entry of a list of plain values has no key.
+            let key_part = if key.is_empty() { String::new() } else { format!("{key}: ") };
+            self.line(source, &format!("{start}{key_part}{}{comment}", scalar(key, value)));
         }
     }
 

@@ -117,6 +117,34 @@ fn check_accepts_every_result() {
     }
 }
 
+/// FRR's own parser, without a daemon: it knows the grammar of all of them.
+fn vtysh_accepts(file: &Path) -> Result<(), String> {
+    let output = Command::new("vtysh").args(["--dryrun", "--inputfile"]).arg(file).output();
+    let output = output.expect("FRR is not there: cargo xtask setup installs it");
+    let said = text(output.stdout) + &text(output.stderr);
+    if output.status.success() && !said.contains("Unknown command") { Ok(()) } else { Err(said) }
+}
+
+#[test]
+fn frr_accepts_every_fragment() {
+    let directory = TempDir::new().unwrap();
+    let wrong = directory.path().join("wrong.conf");
+    fs::write(&wrong, "interface dmvpn0\n ip split-horizon\nexit\n").unwrap();
+    vtysh_accepts(&wrong).expect_err("it looks at the lines");
+
+    let mut fragments = 0;
+    for (name, case) in cases() {
+        let directory = copy(&case);
+        import(directory.path(), &case, &[]);
+        let fragment = directory.path().join("dmvpn.frr.conf");
+        if fragment.exists() {
+            fragments += 1;
+            vtysh_accepts(&fragment).unwrap_or_else(|said| panic!("{name}: {said}"));
+        }
+    }
+    assert!(fragments >= 20, "{fragments} fragments");
+}
+
 #[test]
 fn every_line_of_a_case_has_one_verdict() {
     for (name, case) in cases() {

@@ -2,6 +2,7 @@
 //! prompts in front, so a line is of the block that it can be of.
 
 mod crypto;
+mod policy;
 mod protect;
 mod routing;
 pub(super) mod tunnel;
@@ -32,6 +33,7 @@ enum Block {
     Underlay(usize),
     Crypto(crypto::Block),
     Router(usize, Process),
+    Policy(usize),
     /// Something about routing that is left to a person.
     RoutingNote,
     /// Something else.
@@ -63,7 +65,7 @@ const COMMANDS: [&str; 18] = [
 ];
 
 /// Starts of lines at the margin that are about something else.
-const UNRELATED: [&str; 48] = [
+const UNRELATED: [&str; 47] = [
     "version",
     "service",
     "hostname",
@@ -94,7 +96,6 @@ const UNRELATED: [&str; 48] = [
     "call-home",
     "access-list",
     "class-map",
-    "policy-map",
     "voice-port",
     "dial-peer",
     "gatekeeper",
@@ -221,6 +222,10 @@ impl Reader {
                 self.block = Block::RoutingNote;
                 self.routing_note(line)
             }
+            ["policy-map", .., name] => {
+                self.block = Block::Policy(policy::of(&mut self.model, name));
+                ignored("queueing is the kernel's (`tc`)")
+            }
             ["vrf", "definition", ..] | ["ip", "vrf", _] => {
                 self.block = Block::Unrelated;
                 hinted("VRFs: run an agent for each in a network namespace of its own")
@@ -279,6 +284,7 @@ impl Reader {
                 self.crypto.inside(block, line.id, words)
             }
             Block::Router(index, process) => routing::line(&mut self.model, index, process, line, words),
+            Block::Policy(place) => policy::line(&mut self.model, place, line.id, words),
             Block::RoutingNote => self.routing_note(line),
             Block::Unrelated if line.indent > 0 => ignored("not about tunnels"),
             Block::Top | Block::Banner(_) | Block::Unrelated => unknown("not understood"),
@@ -295,6 +301,15 @@ impl Reader {
                     ignored("address of an interface that is no tunnel's source")
                 }
                 None => unknown("not an address and a mask"),
+            },
+            ["ipv6", "address", prefix] => match prefix.parse() {
+                Ok(prefix) => {
+                    if let Some(interface) = self.model.underlay.get_mut(index) {
+                        interface.address6 = Some(At::new(line.id, prefix));
+                    }
+                    ignored("address of an interface that is no tunnel's source")
+                }
+                Err(_) => unknown("not an address with a length"),
             },
             ["ip", "ospf" | "rip" | "pim" | "summary-address" | "split-horizon", ..]
             | ["no", "ip", "ospf" | "rip" | "pim" | "split-horizon", ..] => self.routing_note(line),

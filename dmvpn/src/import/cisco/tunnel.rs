@@ -3,23 +3,19 @@
 use super::{
     super::{
         line::{At, Line},
-        model::{Map, Model, Multicast, Server, Tunnel},
-        prefix,
+        model::{Group, Map, Model, Multicast, Server, Tunnel},
+        prefix, settings,
         verdict::{Hidden, Judgement, converted, hinted, ignored, refused, unknown},
     },
     routing,
 };
-
-/// What to do about NHRP groups.
-const GROUPS: &str =
-    "on the hub, write the group under `groups`: its rate, and the spokes' tunnel addresses as members";
 
 /// What becomes of a line of the tunnel `index`.
 pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&str]) -> Judgement {
     let Some(tunnel) = model.tunnels.get_mut(index) else { return unknown("not understood") };
     let at = line.id;
     match words {
-        ["ip", "nhrp", rest @ ..] => {
+        ["ip", "nhrp", rest @ ..] | ["nhrp", rest @ ..] => {
             tunnel.nhrp = true;
             nhrp(tunnel, line, rest)
         }
@@ -41,9 +37,8 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             converted("mss-clamp")
         }
         ["ipv6", "tcp", "adjust-mss", _] => hinted("mss-clamp: over IPv6 it is 20 bytes less than over IPv4"),
-        ["vrf", "forwarding", _] | ["ip", "vrf", "forwarding", _] => {
-            tunnel.hints.push(At::new(at, format!("{}: run the agent in a network namespace", line.text)));
-            hinted("VRF: run the agent in a network namespace of its own")
+        ["vrf", "forwarding", name] | ["ip", "vrf", "forwarding", name] => {
+            settings::vrf(tunnel, at, line.text, name)
         }
         ["no", "ip", "redirects" | "unreachables" | "proxy-arp"] => {
             ignored("the tunnel interface sends none")
@@ -59,24 +54,30 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
         ["description", ..] => ignored("description"),
         ["shutdown"] => refused("the tunnel was switched off: do not start it with this configuration"),
         ["no", "shutdown"] => ignored("the tunnel is up while the agent runs"),
-        ["qos" | "service-policy" | "load-interval" | "bandwidth" | "delay" | "keepalive", ..] => {
+        ["keepalive", ..] => settings::keepalive(),
+        ["service-policy", ..] => {
+            hinted("queueing is the kernel's (`tc`); a bound for each peer is a group (`groups`)")
+        }
+        ["qos" | "load-interval" | "bandwidth" | "delay", ..] => {
             ignored("not the tunnel's: queues and metrics are the kernel's and the routing daemon's")
         }
-        [
-            "ip",
-            "flow" | "route-cache" | "access-group" | "nat" | "virtual-reassembly" | "verify" | "inspect",
-            ..,
-        ]
-        | ["zone-member" | "logging" | "snmp" | "ip", "security" | "trap" | "event" | "cef", ..]
+        ["ip", "verify", "unicast", "reverse-path", ..]
+        | ["ip", "verify", "unicast", "source", "reachable-via", "rx", ..] => {
+            settings::check_source(tunnel, at)
+        }
+        ["ip", "verify", ..] => {
+            ignored("it refuses what has no route to its source at all, which gets no answer anyway")
+        }
+        ["ip", "access-group" | "nat" | "inspect", ..] | ["zone-member", "security", ..] => {
+            settings::firewall(tunnel, at, line.text)
+        }
+        ["ip", "flow" | "route-cache" | "virtual-reassembly", ..]
+        | ["logging" | "snmp" | "ip", "trap" | "event" | "cef", ..]
         | ["duplex" | "speed" | "media-type" | "negotiation" | "cdp" | "carrier-delay" | "hold-queue", ..] => {
             ignored("not about the tunnel")
         }
         ["if-state", "nhrp"] => hinted("the interface stays up: watch `dmvpn show nhs`"),
         ["ipv6", ..] => hinted("IPv6 inside: give it a tunnel of its own"),
-        ["nhrp", ..] => {
-            tunnel.nhrp = true;
-            hinted(GROUPS)
-        }
         _ => match routing::of_interface(tunnel, line, words) {
             Some(judgement) => judgement,
             None if matches!(words, ["no", ..]) => ignored("off"),
@@ -102,8 +103,17 @@ fn outer(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
             tunnel.multipoint = true;
             converted("multipoint GRE is all there is")
         }
+        ["mode", "gre", "multipoint", "ipv6"] => {
+            tunnel.multipoint = true;
+            tunnel.over_ipv6 = true;
+            converted("multipoint GRE, over IPv6")
+        }
         ["mode", "gre", "ip"] => converted("GRE"),
-        ["mode", ..] => refused("only GRE over IPv4"),
+        ["mode", "gre", "ipv6"] => {
+            tunnel.over_ipv6 = true;
+            converted("GRE over IPv6")
+        }
+        ["mode", ..] => refused("only GRE"),
         ["key", key] => {
             tunnel.key = Some(At::new(at, (*key).to_owned()));
             converted("key")
@@ -120,12 +130,9 @@ fn outer(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
             tunnel.df = Some(At::new(at, "copy".to_owned()));
             converted("df: copy")
         }
-        ["tos", _] => hinted("tos: the DSCP is the upper six bits"),
+        ["tos", octet] => settings::type_of_service(tunnel, at, octet.parse().ok()),
         ["checksum" | "sequence-datagrams", ..] => refused("GRE checksums and sequence numbers are not sent"),
-        ["vrf", _] => {
-            tunnel.hints.push(At::new(at, format!("{}: run the agent in a network namespace", line.text)));
-            hinted("front VRF: run the agent in a network namespace of its own")
-        }
+        ["vrf", name] => settings::vrf(tunnel, at, line.text, name),
         ["bandwidth" | "route-via" | "udlr" | "rbscp", ..] => ignored("not the tunnel's"),
         _ => unknown("not understood"),
     }
@@ -148,6 +155,11 @@ fn nhrp(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
         ["holdtime", seconds] => {
             tunnel.holding_time = text(seconds);
             converted("holding-time")
+        }
+        ["holdtime", seconds, negative] => {
+            tunnel.holding_time = text(seconds);
+            tunnel.negative_time = text(negative);
+            converted("holding-time, negative-time")
         }
         ["registration", "timeout", seconds] => {
             tunnel.registration_interval = text(seconds);
@@ -178,7 +190,22 @@ fn nhrp(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judgement {
             tunnel.multicast.push(At::new(at, Multicast::To((*to).to_owned())));
             multicast_note(words, "multicast")
         }
-        ["map", "group", ..] | ["group" | "attribute", ..] => hinted(GROUPS),
+        ["map", "group", name, "service-policy", "output", policy] => {
+            let (name, policy) = ((*name).to_owned(), (*policy).to_owned());
+            tunnel.groups.push(At::new(at, Group { name, policy }));
+            hinted("groups: of this name, with a rate and the spokes' addresses in the tunnel")
+        }
+        ["group", name] | ["attribute", "group", name] => {
+            tunnel.group = text(name);
+            hinted("on the hub, under `groups`: this spoke's address in the tunnel under `members`")
+        }
+        ["summary-map", prefix] => match prefix.parse() {
+            Ok(prefix) => {
+                tunnel.summaries.push(At::new(at, prefix));
+                converted("summaries")
+            }
+            Err(_) => unknown("not a prefix"),
+        },
         ["map", address, nbma] | ["map", address, "255.255.255.255", nbma] => match address.parse() {
             Ok(address) => {
                 tunnel.maps.push(At::new(at, Map { address, nbma: (*nbma).to_owned() }));

@@ -3,7 +3,7 @@
 use super::super::{
     line::{At, Line},
     model::{Map, Model, Multicast, Server, Tunnel},
-    prefix,
+    prefix, settings,
     verdict::{Hidden, Judgement, converted, hinted, ignored, refused, unknown},
 };
 
@@ -30,7 +30,7 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             converted("multipoint GRE is all there is")
         }
         ["tunnel-protocol", "gre"] => converted("GRE"),
-        ["tunnel-protocol", ..] => refused("only GRE over IPv4"),
+        ["tunnel-protocol", ..] => refused("only GRE"),
         ["source", source @ ..] if !source.is_empty() => {
             tunnel.source = Some(At::new(at, source.concat()));
             converted("source")
@@ -61,17 +61,23 @@ pub(super) fn line(model: &mut Model, index: usize, line: &Line<'_>, words: &[&s
             tunnel.frr.push(At::new(at, format!("! {}", line.text)));
             hinted("a comment in the FRR fragment: translate it by hand")
         }
-        ["ip", "binding", ..] => hinted("VPN instance: run the agent in a network namespace of its own"),
+        ["ip", "binding", "vpn-instance", name] => settings::vrf(tunnel, at, line.text, name),
+        ["keepalive", ..] => settings::keepalive(),
+        ["urpf", "strict", ..] => settings::check_source(tunnel, at),
+        ["urpf", ..] => {
+            ignored("it refuses what has no route to its source at all, which gets no answer anyway")
+        }
+        ["firewall" | "nat" | "traffic-filter", ..] => settings::firewall(tunnel, at, line.text),
         ["description" | "alias", ..] => ignored("description"),
         ["shutdown"] => refused("the tunnel was switched off: do not start it with this configuration"),
         ["undo", "shutdown"] => ignored("the tunnel is up while the agent runs"),
         ["service-manage", ..] | ["undo", "service-manage", ..] => {
             ignored("who may reach the box through the tunnel is the firewall's")
         }
-        [
-            "keepalive" | "qos" | "traffic-policy" | "statistic" | "undo" | "bandwidth" | "firewall" | "nat",
-            ..,
-        ] => ignored("not about the tunnel"),
+        ["qos" | "traffic-policy", ..] => {
+            hinted("queueing is the kernel's (`tc`); a bound for each peer is a group (`groups`)")
+        }
+        ["statistic" | "undo" | "bandwidth", ..] => ignored("not about the tunnel"),
         _ => unknown("not understood"),
     }
 }

@@ -7,7 +7,7 @@ use super::{
         line::{At, Line},
         model::{Map, Server, Tunnel},
         verdict::{Hidden, Judgement, converted, ignored, refused, unknown},
-        vyos::nhrp::multicast,
+        vyos::nhrp::{multicast, summary},
     },
     at,
 };
@@ -44,9 +44,8 @@ pub(super) fn line(tunnel: &mut Tunnel, line: &Line<'_>, words: &[&str]) -> Judg
             tunnel.servers.push(Server { at: id, address: None, nbma, ..Server::default() });
             converted("nhs, dynamic")
         }
-        ["shortcut-target", ..] | ["shortcut-destination"] => {
-            ignored("what is behind this node is answered by its routing table")
-        }
+        ["shortcut-target", prefix, rest @ ..] => summary(tunnel, id, prefix, rest),
+        ["shortcut-destination"] => ignored("what is behind this node is answered by its routing table"),
         ["non-caching"] => ignored("replies that only pass are never kept"),
         ["route-table", ..] => refused("only the main routing table is looked at"),
         _ => unknown("not understood"),

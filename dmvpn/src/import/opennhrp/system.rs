@@ -6,8 +6,8 @@ use super::{
     super::{
         line::{At, Line, LineId},
         model::{Model, Tunnel},
-        prefix,
-        verdict::{Judgement, converted, hinted, ignored, refused, unknown},
+        prefix, settings,
+        verdict::{Judgement, Verdict, converted, hinted, ignored, refused, unknown},
     },
     at,
     racoon::Racoon,
@@ -166,8 +166,11 @@ fn tunnel_add(tunnel: &mut Tunnel, id: LineId, words: &[&str]) -> Judgement {
             | ["local" | "remote", "any" | "0.0.0.0", rest @ ..]
             | ["tos" | "dsfield", "inherit", rest @ ..]
             | ["pmtudisc", rest @ ..] => rest,
-            ["tos" | "dsfield", _, rest @ ..] => {
-                judgement = hinted("all but tos: the DSCP is the upper six bits");
+            ["tos" | "dsfield", octet, rest @ ..] => {
+                judgement = match settings::type_of_service_of_linux(tunnel, id, octet).verdict {
+                    Verdict::Converted => judgement,
+                    _ => hinted("all but tos: `tos` wants a number from 0 to 63"),
+                };
                 rest
             }
             ["nopmtudisc", rest @ ..] => {
@@ -179,7 +182,7 @@ fn tunnel_add(tunnel: &mut Tunnel, id: LineId, words: &[&str]) -> Judgement {
                 rest
             }
             ["mode", _, rest @ ..] => {
-                judgement = refused("only GRE over IPv4");
+                judgement = refused("only GRE");
                 rest
             }
             ["key" | "okey" | "ikey", key, rest @ ..] => {

@@ -46,7 +46,13 @@ pub(super) fn line(model: &mut Model, maps: &mut Maps, at: LineId, name: &str, w
             tunnel.holding_time = text(seconds);
             converted("holding-time")
         }
-        ["map", "tunnel-ip", _, "nbma", "local"] => ignored("our own address"),
+        ["map", "tunnel-ip", address, "nbma", "local"] => match address.parse() {
+            Ok(address) => {
+                tunnel.aliases.push(At::new(at, address));
+                converted("aliases")
+            }
+            Err(_) => unknown("not an address"),
+        },
         ["map", "tunnel-ip", address, "nbma", nbma] => match address.parse() {
             Ok(address) => {
                 tunnel.maps.push(At::new(at, Map { address, nbma: (*nbma).to_owned() }));
@@ -88,9 +94,8 @@ pub(super) fn line(model: &mut Model, maps: &mut Maps, at: LineId, name: &str, w
             tunnel.mtu.get_or_insert_with(|| At::new(at, (*bytes).to_owned()));
             converted("mtu")
         }
-        ["shortcut-target" | "shortcut-destination", ..] => {
-            ignored("what is behind this node is answered by its routing table")
-        }
+        ["shortcut-target", prefix, rest @ ..] => summary(tunnel, at, prefix, rest),
+        ["shortcut-destination"] => ignored("what is behind this node is answered by its routing table"),
         ["non-caching"] => ignored("replies that only pass are never kept"),
         _ => unknown("not understood"),
     }
@@ -102,6 +107,20 @@ pub(in crate::import) fn multicast(to: &str) -> Multicast {
         "dynamic" => Multicast::Everyone,
         "nhs" => Multicast::Servers,
         _ => Multicast::To(to.to_owned()),
+    }
+}
+
+/// A network to answer for as a whole, maybe with a holding time of its own.
+pub(in crate::import) fn summary(tunnel: &mut Tunnel, at: LineId, prefix: &str, rest: &[&str]) -> Judgement {
+    let Ok(prefix) = prefix.parse::<IpNet>() else { return unknown("not a prefix") };
+    let prefix = prefix.trunc();
+    if !tunnel.summaries.iter().any(|known| known.value == prefix) {
+        tunnel.summaries.push(At::new(at, prefix));
+    }
+    match rest {
+        [] => converted("summaries"),
+        ["holding-time", _] => converted("summaries; their holding time is the tunnel's"),
+        _ => unknown("not understood"),
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::super::{
     line::{At, LineId},
-    model::Model,
+    model::{Model, Tunnel},
+    settings,
     verdict::{Judgement, converted, hinted, ignored, refused, unknown},
 };
 
@@ -27,8 +28,14 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
             tunnel.multipoint = tunnel.destination.is_none();
             converted("GRE")
         }
-        ["encapsulation", ..] | ["parameters", "erspan" | "ipv6", ..] => refused("only GRE over IPv4"),
-        ["local-ip" | "source-address", "0.0.0.0"] => hinted("any address: give --source"),
+        ["encapsulation", "ip6gre"] => {
+            tunnel.multipoint = tunnel.destination.is_none();
+            tunnel.over_ipv6 = true;
+            converted("GRE over IPv6")
+        }
+        ["encapsulation", ..] => refused("only GRE"),
+        ["parameters", rest @ ..] => outer(tunnel, at, rest),
+        ["local-ip" | "source-address", "0.0.0.0" | "::"] => hinted("any address: give --source"),
         ["local-ip" | "source-address", address] => {
             tunnel.source = text(address);
             converted("source")
@@ -41,7 +48,7 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
             tunnel.source = text(interface);
             converted("source")
         }
-        ["remote-ip" | "remote", "0.0.0.0"] => converted("multipoint GRE"),
+        ["remote-ip" | "remote", "0.0.0.0" | "::"] => converted("multipoint GRE"),
         ["remote-ip" | "remote", far] => {
             tunnel.destination = text(far);
             tunnel.multipoint = false;
@@ -57,25 +64,6 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
         ["multicast", "disable"] => {
             hinted("the tunnel interface always has multicast: multicast.clients, .servers")
         }
-        ["parameters", "ip", "key", key] => {
-            tunnel.key = text(key);
-            converted("key")
-        }
-        ["parameters", "ip", "ttl", "0"] => hinted("ttl: not copied from the inner packet, 255 by default"),
-        ["parameters", "ip", "ttl", ttl] => {
-            tunnel.ttl = text(ttl);
-            converted("ttl")
-        }
-        ["parameters", "ip", "no-pmtu-discovery"] => {
-            tunnel.df = text("copy");
-            converted("df: copy")
-        }
-        ["parameters", "ip", "ignore-df"] => {
-            tunnel.df = text("clear");
-            converted("df: clear")
-        }
-        ["parameters", "ip", "tos", "inherit"] => converted("tos: inherit, as by default"),
-        ["parameters", "ip", "tos", _] => hinted("tos: the DSCP is the upper six bits"),
         ["ip", "adjust-mss", "clamp-mss-to-pmtu"] => {
             tunnel.mss_clamp = text("auto");
             converted("mss-clamp: auto")
@@ -95,19 +83,55 @@ pub(super) fn line(model: &mut Model, at: LineId, name: &str, words: &[&str]) ->
             tunnel.frr.push(At::new(at, format!("! {}", words.join(" "))));
             hinted("a comment in the FRR fragment: translate it by hand")
         }
-        ["vrf", _] => hinted("VRF: run the agent in a network namespace of its own"),
+        ["ip", "source-validation", "strict"] => settings::check_source(tunnel, at),
+        ["vrf", name] => settings::vrf(tunnel, at, &words.join(" "), name),
+        ["firewall", ..] => settings::firewall(tunnel, at, &words.join(" ")),
+        ["traffic-policy", ..] => {
+            hinted("queueing is the kernel's (`tc`); a bound for each peer is a group (`groups`)")
+        }
         ["disable"] => refused("the tunnel was switched off: do not start it with this configuration"),
         ["description", ..] => ignored("description"),
-        [
-            "ip" | "ipv6" | "firewall" | "traffic-policy" | "redirect" | "mirror" | "dhcp-interface"
-            | "6rd-prefix",
-            ..,
-        ] => ignored("not about the tunnel"),
+        ["ip" | "ipv6" | "redirect" | "mirror" | "dhcp-interface" | "6rd-prefix", ..] => {
+            ignored("not about the tunnel")
+        }
         _ => unknown("not understood"),
     }
 }
 
-fn frr(tunnel: &mut super::super::model::Tunnel, at: usize, text: String) -> Judgement {
+/// `parameters ...`: the outer header.
+fn outer(tunnel: &mut Tunnel, at: LineId, words: &[&str]) -> Judgement {
+    let text = |word: &str| Some(At::new(at, word.to_owned()));
+    match words {
+        ["erspan", ..] => refused("only GRE"),
+        ["ip", "tos", "inherit"] | ["ipv6", "tclass", "inherit"] => converted("tos: inherit, as by default"),
+        ["ip", "tos", octet] | ["ipv6", "tclass", octet] => {
+            settings::type_of_service_of_linux(tunnel, at, octet)
+        }
+        ["ip", "ttl", "0"] | ["ipv6", "hoplimit", "0"] => {
+            hinted("ttl: not copied from the inner packet, 255 by default")
+        }
+        ["ip", "ttl", ttl] | ["ipv6", "hoplimit", ttl] => {
+            tunnel.ttl = text(ttl);
+            converted("ttl")
+        }
+        ["ip", "key", key] => {
+            tunnel.key = text(key);
+            converted("key")
+        }
+        ["ip", "no-pmtu-discovery"] => {
+            tunnel.df = text("copy");
+            converted("df: copy")
+        }
+        ["ip", "ignore-df"] => {
+            tunnel.df = text("clear");
+            converted("df: clear")
+        }
+        ["ipv6", ..] => ignored("the outer header has nothing else of the kind"),
+        _ => unknown("not understood"),
+    }
+}
+
+fn frr(tunnel: &mut Tunnel, at: usize, text: String) -> Judgement {
     let judgement = hinted(format!("FRR: {text}"));
     tunnel.frr.push(At::new(at, text));
     judgement

@@ -24,6 +24,7 @@ mod mac;
 mod peer;
 mod policer;
 mod route_cache;
+mod station;
 mod tunnel;
 mod underlay;
 
@@ -38,6 +39,7 @@ pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
 pub use policer::{POLICER_SLOTS, Policer, bpf_spin_lock};
 pub use route_cache::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, CachedWay};
+pub use station::{STATIONS, Station, Stations};
 pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};
 
@@ -79,6 +81,8 @@ pub mod map_names {
     pub const EVENTS: &str = "EVENTS";
     /// The one [`Control`](crate::Control).
     pub const CONTROL: &str = "CONTROL";
+    /// The one [`Stations`](crate::Stations).
+    pub const STATIONS: &str = "STATIONS";
     /// Interface index -> [`Interface`](crate::Interface).
     pub const INTERFACES: &str = "INTERFACES";
     /// Peer index -> [`MulticastReceiver`](crate::MulticastReceiver).
@@ -103,7 +107,7 @@ pub mod map_names {
     pub const UNPINNED: [&str; 2] = [SPREAD_QUEUES, SPREAD_CPUS];
 
     /// Every map that is pinned.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         TUNNELS,
         LOCAL,
         PEER_BY_NBMA,
@@ -115,6 +119,7 @@ pub mod map_names {
         PEER_COUNTERS,
         EVENTS,
         CONTROL,
+        STATIONS,
         INTERFACES,
         MULTICAST,
         POLICERS,

@@ -54,6 +54,7 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
     let header = Ipv4::read(&inner, outer_length.wrapping_sub(header_length))?;
     // The destination is that of a packet that was forwarded; the source is another one perhaps.
     let fit = outer_length >= header_length
+        && packet.is_for_us(link)
         && header.plain
         && header.ttl > 1
         && ipv4::is_unicast(header.source)

@@ -71,6 +71,7 @@ pub mod settings;
 pub mod skb;
 pub mod skb_underlay;
 pub mod spread;
+pub mod station;
 pub mod tunnel;
 pub mod way;
 pub mod xdp;

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use dmvpn_common::{
     Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
     LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, POLICER_SLOTS, Peer, PeerCounters, PeerIndex,
-    Policer, REDIRECT_SEEN_BITS, SpreadCounter, Tunnel, TunnelKey, Underlay,
+    Policer, REDIRECT_SEEN_BITS, SpreadCounter, Stations, Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -59,6 +59,10 @@ pub static EVENTS: RingBuf<Event, { 256 * 1024 }> = RingBuf::new();
 /// What the agent says about the box.
 #[btf_map]
 pub static CONTROL: Array<Control, 1> = Array::new();
+
+/// The link-layer addresses that are our own.
+#[btf_map]
+pub static STATIONS: Array<Stations, 1> = Array::new();
 
 /// What the data path has to know of an interface.
 #[btf_map]

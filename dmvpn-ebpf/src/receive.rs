@@ -1,7 +1,7 @@
 //! From the underlay: takes GRE packets of our tunnels, and decides where their payload goes.
 //!
 //! ```text
-//!            not GRE, not our address,
+//!            not GRE, not our address, not for us,
 //! frame -+-> options, fragment, NHRP                 --> kernel, as it came
 //!        |
 //!        +-> wrong key, unknown peer, malformed ...  --> dropped, counted
@@ -45,6 +45,10 @@ use crate::{
 pub trait UnderlayPacket: Packet {
     /// The program it goes through.
     const PATH: count::Path;
+
+    /// Whether the frame, which has `link` bytes of link-layer header, is for this box: an interface may hear frames for
+    /// others.
+    fn is_for_us(&self, link: u32) -> bool;
 
     /// Whether [`replace_front`](Self::replace_front) is possible; asked before anything is changed.
     fn can_replace_front(&self, old: u32, link: u32, outer: u32) -> bool;
@@ -185,14 +189,14 @@ pub fn receive<P: UnderlayPacket>(packet: &mut P) -> Verdict {
 
 /// Reads the outer IP header, or says what becomes of what is not GRE, or work for the slow path.
 #[inline(always)]
-fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Result<Ip, Verdict> {
+fn read_ip<P: UnderlayPacket>(packet: &P, outer: &mut Outer) -> Result<Ip, Verdict> {
     let Some((link, kind)) = link::read(packet) else { return Err(Verdict::Pass) };
     match kind {
         ethernet::IPV4 => {
             let Some(header) = packet.block::<{ ipv4::LENGTH as usize }>(link as usize) else {
                 return Err(Verdict::Pass);
             };
-            if header.byte::<9>() != IPPROTO_GRE {
+            if header.byte::<9>() != IPPROTO_GRE || !packet.is_for_us(link) {
                 return Err(Verdict::Pass);
             }
             outer.source = address(header.ipv4::<12>());
@@ -219,7 +223,7 @@ fn read_ip<P: Packet>(packet: &P, outer: &mut Outer) -> Result<Ip, Verdict> {
             };
             let first = header.half::<0>();
             // With extension headers, only the kernel knows whether it is GRE.
-            if first >> 12 != 6 || header.byte::<6>() != IPPROTO_GRE {
+            if first >> 12 != 6 || header.byte::<6>() != IPPROTO_GRE || !packet.is_for_us(link) {
                 return Err(Verdict::Pass);
             }
             outer.source = address::from_words(Family::Ipv6, ipv6::source(&header));

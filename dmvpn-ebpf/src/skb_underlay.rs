@@ -29,6 +29,14 @@ use crate::{
 impl UnderlayPacket for SkbPacket {
     const PATH: Path = Path::Tc;
 
+    /// The kernel compared the addresses, those of VLAN devices too.
+    #[inline(always)]
+    fn is_for_us(&self, _link: u32) -> bool {
+        const PACKET_HOST: u32 = 0;
+        // SAFETY: the context is the one the kernel gave the program.
+        unsafe { (*self.0.skb.skb).pkt_type == PACKET_HOST }
+    }
+
     /// The kernel knows one encapsulation of a packet whose segmentation is left to the device, and keeps its offsets:
     /// another one is possible only where it has the same length.
     #[inline(always)]

@@ -10,6 +10,7 @@ use dmvpn_common::{EVENT_HEAD_SIZE, Underlay};
 
 use crate::{
     count::Path, event::head_length, link, packet::Packet, receive::UnderlayPacket, route::RouteQuery,
+    station,
 };
 
 /// A frame at the XDP hook.
@@ -41,6 +42,11 @@ impl Packet for XdpPacket {
 
 impl UnderlayPacket for XdpPacket {
     const PATH: Path = Path::Xdp;
+
+    #[inline(always)]
+    fn is_for_us(&self, link: u32) -> bool {
+        station::is_ours(self, link)
+    }
 
     /// Whether there is room, only trying tells.
     #[inline(always)]

@@ -39,6 +39,7 @@ mod slow_path;
 mod socket;
 mod source;
 mod startup;
+mod stations;
 mod too_long;
 mod tunnel_link;
 mod tunnels;

@@ -120,6 +120,7 @@ impl Agent {
         }
         self.remove_stale_tunnels().await?;
         self.accelerate_lans().await;
+        self.follow_stations().await;
         self.apply_selection();
         Ok(self.remove_stale_lans()?)
     }

@@ -147,6 +147,7 @@ impl Agent {
             let Some(below) = interfaces::by_index(&self.netlink, physical).await? else { return Ok(()) };
             program_on = below.name;
         }
+        self.add_stations(ifindex, vlan).await?;
         let serves = |underlay: &&UnderlayInterface| {
             underlay.program_on == program_on && (vlan.is_none() || underlay.hook != UnderlayHook::Tc)
         };
@@ -246,6 +247,7 @@ impl Agent {
         }
         self.apply_selection();
         if sources_changed {
+            self.follow_stations().await;
             self.accelerate_lans().await;
             self.follow_sources().await;
         }

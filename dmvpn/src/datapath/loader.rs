@@ -12,8 +12,8 @@ use tracing::warn;
 
 use super::{
     ControlTable, DataPathError, DataPathEvents, DataPathLog, DropCounters, Hook, InterfaceTable, LinkName,
-    MulticastTable, PeerTable, PolicerTable, SpreadTable, TcAttachment, TcMode, TunnelTable, XdpAttachment,
-    attach_tc, attach_xdp,
+    MulticastTable, PeerTable, PolicerTable, SpreadTable, StationTable, TcAttachment, TcMode, TunnelTable,
+    XdpAttachment, attach_tc, attach_xdp,
     cached_counts::CachedCounts,
     capabilities,
     cpus::Cpus,
@@ -87,6 +87,8 @@ pub struct DataPath {
     pub drops: DropCounters,
     /// What concerns the whole box.
     pub control: ControlTable,
+    /// Which frames are for this box.
+    pub stations: StationTable,
     /// Packets that went from one CPU to another.
     pub spread: SpreadTable,
     ebpf: Ebpf,
@@ -139,6 +141,7 @@ impl DataPath {
             })?,
             policers: PolicerTable::new(take_map(&mut ebpf, map_names::POLICERS)?),
             drops,
+            stations: StationTable::open(take_map(&mut ebpf, map_names::STATIONS)?, control.clone())?,
             spread: SpreadTable::new(take_map(&mut ebpf, map_names::SPREAD_COUNTERS)?, spread_over),
             control,
             ebpf,

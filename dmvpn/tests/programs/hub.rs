@@ -5,6 +5,7 @@ use std::fs;
 use dmvpn_common::{FastPath, PeerMac, Tunnel};
 
 use crate::{
+    frames::WAN_MAC,
     namespace::{index_of, ip, mac_text},
     programs::{Programs, Settings},
 };
@@ -36,6 +37,7 @@ impl Hub {
             ip(&format!("address add {address} dev {interface}"));
         }
         ip("link set dmvpn0 mtu 1476");
+        ip(&format!("link set wan0 address {}", mac_text(WAN_MAC)));
         for spoke in [1, 2] {
             add_neighbour(&format!("10.0.0.1{spoke}"), spoke);
             ip(&format!("route add 192.168.{spoke}.0/24 via 10.0.0.1{spoke}"));

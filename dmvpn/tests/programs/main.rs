@@ -25,6 +25,7 @@ mod segmentation;
 mod size;
 mod source;
 mod spread;
+mod station;
 mod tc;
 mod transit;
 mod vlan;

@@ -16,8 +16,8 @@ use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
     CachedRoute, CachedRoute6, CachedVerdict, CachedWay, Control, DropCounter, DropReason, EVENT_HEAD_SIZE,
     Event, FastPath, Interface, InterfaceRole, Keyed, LocalAddress, MulticastReceiver, NbmaKey, Peer,
-    PeerCounters, PeerIndex, PeerState, Policer, SpreadCounter, Traffic, Tunnel, TunnelKey, Underlay,
-    UnderlayState, map_names, program_names,
+    PeerCounters, PeerIndex, PeerState, Policer, SpreadCounter, Station, Stations, Traffic, Tunnel,
+    TunnelKey, Underlay, UnderlayState, map_names, program_names,
 };
 
 use crate::frames::{GATEWAY_MAC, LOCAL, SPOKE_1, SPOKE_2, WAN_MAC};
@@ -246,6 +246,13 @@ impl Programs {
     /// Says what an interface is.
     pub(crate) fn set_interface(&mut self, ifindex: u32, interface: Interface) {
         self.insert(map_names::INTERFACES, ifindex, interface);
+    }
+
+    /// Says which link-layer addresses are our own.
+    pub(crate) fn set_stations(&mut self, own: &[Station]) {
+        let mut stations = Stations::default();
+        stations.own[..own.len()].copy_from_slice(own);
+        self.array::<Stations>(map_names::STATIONS).set(0, stations, 0).unwrap();
     }
 
     /// Changes what the agent says about the box.

@@ -131,7 +131,9 @@ fn passes_and_drops_what_xdp_passes_and_drops() {
 fn needs_no_routes_to_deliver() {
     let programs = Programs::with_two_spokes();
     let packet = Ip::between([10, 0, 0, 11], [10, 0, 0, 1], 100);
-    let outcome = programs.receive_tc(1, &Gre::from(SPOKE_1, packet.bytes()).frame());
+    // The loopback interface has no link-layer address.
+    let frame = Gre { to: [0; 6], ..Gre::from(SPOKE_1, packet.bytes()) }.frame();
+    let outcome = programs.receive_tc(1, &frame);
     assert_eq!(outcome, delivered(ETHERTYPE_IPV4, &packet.bytes()));
     assert_eq!(programs.counters(1).received_tc.packets, 1, "{:?}", tunnel());
 }

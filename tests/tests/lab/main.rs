@@ -35,6 +35,7 @@ mod slow_path;
 mod source;
 mod spread;
 mod state;
+mod stations;
 mod strangers;
 mod traceroute;
 mod tunnels;

@@ -26,7 +26,7 @@ fn bpftool_prints_them_with_names() -> Result<()> {
     for map in map_names::ALL {
         assert!(directory.join(map).exists(), "{map} is not pinned");
     }
-    let expected: [(&str, &[&str]); 14] = [
+    let expected: [(&str, &[&str]); 15] = [
         (
             map_names::TUNNELS,
             &["\"keyed\": \"Yes\"", "\"key\": 42", "\"far_ifindex\"", "\"family\": \"Ipv4\""],
@@ -40,6 +40,7 @@ fn bpftool_prints_them_with_names() -> Result<()> {
         (map_names::COUNTERS, &["\"reason\": \"UnknownPeer\"", "\"packets\""]),
         (map_names::PEER_COUNTERS, &["\"received_xdp\"", "\"transit_xdp\"", "\"packets\""]),
         (map_names::CONTROL, &["\"generation\"", "\"seconds\""]),
+        (map_names::STATIONS, &["\"own\"", "\"mac\": [", "\"vlan\": 0"]),
         (map_names::INTERFACES, &["\"role\": \"Tunnel\"", "\"first_receiver\""]),
         (map_names::MULTICAST, &["\"next\": 0"]),
         (map_names::POLICERS, &["\"rate\": 0", "\"burst\""]),

@@ -15,7 +15,10 @@ use super::{
     seeds, underlay,
     world::{Plan, World},
 };
-use crate::programs::{Outcome, tc, xdp};
+use crate::{
+    frames::WAN_MAC,
+    programs::{Outcome, tc, xdp},
+};
 
 /// The kernel runs no TC program on a frame that is longer than about a page.
 const LONGEST_TC: usize = 3000;
@@ -88,6 +91,7 @@ impl Run {
             frame.clone_from(&self.captured[self.random.below(self.captured.len())]);
             frame.resize(frame.len().max(34), 0);
             // As if it were for us: to our address, from one that may be a peer's.
+            frame[..6].copy_from_slice(&WAN_MAC);
             frame[26..30].copy_from_slice(&self.random.pick(&[[198, 51, 100, 1], [198, 51, 100, 2]]));
             frame[30..34].copy_from_slice(&[192, 0, 2, 1]);
         }

@@ -6,7 +6,7 @@ use dmvpn_common::{GRE_PROTOCOL_NHRP, PeerMac};
 
 use super::{
     random::Random,
-    world::{Endpoint, HOST_MAC, LAN_MAC, PEERS, World, peer_mac},
+    world::{Endpoint, HOST_MAC, LAN_MAC, OTHER_MAC, PEERS, VLAN, World, peer_mac},
 };
 use crate::frames::{
     DF, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, GATEWAY_MAC, GRE, Gre, Ip, Ip6, STRANGER, UDP,
@@ -35,7 +35,14 @@ pub(super) fn from_underlay(random: &mut Random, world: &World) -> Vec<u8> {
     if random.once_in(8) && frame.len() < 60 {
         frame.resize(60, 0xee);
     }
-    if random.once_in(8) { tagged(1 + u16::try_from(random.below(4094)).unwrap(), &frame) } else { frame }
+    if random.once_in(20) {
+        frame[..6].copy_from_slice(&random.pick(&[GATEWAY_MAC, [0xff; 6], [1, 0, 0x5e, 0, 0, 5], OTHER_MAC]));
+    }
+    if !random.once_in(8) {
+        return frame;
+    }
+    let (vlan, priority) = (random.pick(&[VLAN, VLAN, VLAN, VLAN + 1, 0, 4095]), random.below(16));
+    tagged(u16::try_from(priority).unwrap() << 12 | vlan, &frame)
 }
 
 /// A frame from the LAN.

@@ -1,11 +1,11 @@
 //! What has to become of a frame that comes in by the underlay.
 
-use dmvpn_common::{DropReason, FastPath, GRE_PROTOCOL_NHRP, PeerState, TunnelFlags, UnderlayState};
+use dmvpn_common::{DropReason, FastPath, GRE_PROTOCOL_NHRP, PeerState, Station, TunnelFlags, UnderlayState};
 
 use super::{
     oracle::{self, Expected, Hook},
     packet::{Inner, Outer, decapsulated_tos, half, is_martian, is_unicast, sum, word},
-    world::{Endpoint, LAN_MTU, Route, TUNNEL_MTU, World, route},
+    world::{Endpoint, LAN_MTU, Route, STATIONS, TUNNEL_MTU, World, route},
 };
 use crate::frames::{ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
@@ -29,6 +29,11 @@ pub(super) fn expected(world: &World, hook: Hook, ingress: u32, frame: &[u8]) ->
     let pass = || vec![Expected::pass(frame)];
     let drop = |reason| vec![Expected::drop(reason)];
     let Some(outer) = Outer::read(frame) else { return pass() };
+    let to = frame[..6].try_into().unwrap();
+    let vlan = if outer.link == 14 { 0 } else { u16::from_be_bytes([frame[14], frame[15]]) & 0xfff };
+    if !STATIONS.contains(&Station { mac: to, vlan }) {
+        return pass();
+    }
     let ours = world.endpoints.iter().any(|of| of.local == outer.local);
     let martian = is_martian(outer.source);
     let slow = || if ours && martian { drop(DropReason::UnknownPeer) } else { pass() };

@@ -5,12 +5,13 @@ use std::{fs, net::IpAddr};
 
 use dmvpn::datapath::{DontFragment, OuterHeader, OuterParameters, OuterTos};
 use dmvpn_common::{
-    Control, ControlFlags, FastPath, Interface, InterfaceRole, Peer, PeerMac, PeerState, Tunnel, TunnelFlags,
-    Underlay, UnderlayState,
+    Control, ControlFlags, FastPath, Interface, InterfaceRole, Peer, PeerMac, PeerState, Station, Tunnel,
+    TunnelFlags, Underlay, UnderlayState,
 };
 
 use super::random::Random;
 use crate::{
+    frames::WAN_MAC,
     hub::{Hub, add_neighbour},
     namespace::{index_of, ip, mac_text},
     programs::{Programs, Settings, next_hop},
@@ -19,6 +20,17 @@ use crate::{
 /// Link-layer addresses on the LAN: ours and that of the hosts `172.16.0.9` and `fd16::9`.
 pub(super) const LAN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x90];
 pub(super) const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
+
+/// A VLAN of the underlay, and the link-layer address of its VLAN device.
+pub(super) const VLAN: u16 = 100;
+pub(super) const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x81];
+
+/// Our link-layer addresses on the underlay. Frames without a tag also come by TC, where the kernel says for whom they are.
+pub(super) const STATIONS: [Station; 3] = [
+    Station { mac: WAN_MAC, vlan: 0 },
+    Station { mac: WAN_MAC, vlan: VLAN },
+    Station { mac: OTHER_MAC, vlan: VLAN + 1 },
+];
 
 /// MTU of the tunnel interface and of the LAN.
 pub(super) const TUNNEL_MTU: usize = 1476;
@@ -105,6 +117,7 @@ impl World {
         next_hops[3] = Underlay { ifindex: hub.wan, ..next_hop() };
 
         let programs = &mut hub.programs;
+        programs.set_stations(&STATIONS);
         for &Endpoint { local, key, tunnel } in &endpoints {
             programs.add_tunnel(local, key, tunnel);
         }

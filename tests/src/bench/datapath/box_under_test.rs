@@ -26,7 +26,7 @@ use dmvpn::{
         DataPath, DontFragment, LinkAddresses, NextHop, Options, OuterTos, Segments, TcMode, TunnelParameters,
     },
 };
-use dmvpn_common::{FastPath, LAYOUT_VERSION, PeerMac, PeerState, map_names, program_names};
+use dmvpn_common::{FastPath, LAYOUT_VERSION, PeerMac, PeerState, Station, map_names, program_names};
 
 use super::{
     flow::{self, LinkLayer},
@@ -160,6 +160,7 @@ impl Box {
         };
         let mut this = Self { data_path, peers, ways, pins: site.pins.clone(), tunnel };
         this.data_path.tunnels.set(&this.tunnel)?;
+        this.data_path.stations.set([Station { mac: UNDERLAY_MAC, vlan: 0 }].into())?;
         this.data_path.tunnels.interfaces.accelerate(this.ways.lan, LAN_MAC)?;
         this.add_peers(site)?;
         Ok(this)

@@ -48,6 +48,7 @@ pub mod ethernet;
 pub mod event;
 pub mod forward;
 pub mod gre;
+pub mod headers;
 pub mod hit;
 pub mod inner;
 pub mod ipv4;

@@ -4,10 +4,10 @@
 use dmvpn_common::{DropReason, PeerMac, PeerState, Underlay, UnderlayState};
 
 use crate::{
-    count, ethernet, event,
+    count, ethernet, event, headers,
     inner::{Inner, Reading},
     ipv4::{self, Ipv4},
-    ipv6::{self, Ipv6},
+    ipv6::Ipv6,
     link, maps,
     mss::{self, TCP},
     neighbour::{self, Question},
@@ -18,9 +18,6 @@ use crate::{
 
 /// Ethernet and the fixed part of IPv4, which is no longer than that of IPv6.
 const HEADERS: u32 = ethernet::LENGTH + ipv4::LENGTH;
-
-/// Ethernet, IPv6 and the TCP header up to its own length.
-const HEADERS_TCP: u32 = ethernet::LENGTH + ipv6::LENGTH + 13;
 
 /// What sending needs of a packet, beside its bytes.
 pub trait TunnelPacket: Packet {
@@ -164,20 +161,8 @@ fn lower_segments<P: TunnelPacket, H: Inner>(packet: &mut P, index: u32) {
 /// Whether a packet of more than `mtu` bytes really is too long: not, when the packets it will be cut into fit.
 #[inline(always)]
 fn is_too_long<P: TunnelPacket>(packet: &mut P, protocol: u16, mtu: u32) -> bool {
-    const UDP_HEADER: u32 = 8;
     let segment = packet.segment_size();
-    // Up to the byte with the length of a TCP header.
-    if segment == 0 || !packet.reach(HEADERS_TCP) {
-        return true;
-    }
-    let Some(block) = packet.block::<{ HEADERS_TCP as usize }>(0) else { return true };
-    let (network, transport, words) = if protocol == ethernet::IPV4 {
-        (ipv4::LENGTH, block.byte::<23>(), block.byte::<46>())
-    } else {
-        (ipv6::LENGTH, block.byte::<20>(), block.byte::<66>())
-    };
-    let transport = if transport == TCP { u32::from(words >> 4) * 4 } else { UDP_HEADER };
-    network + transport + segment > mtu
+    segment == 0 || headers::length(packet, protocol).is_none_or(|headers| headers + segment > mtu)
 }
 
 /// Turns an ARP frame into an event, if it is a question.

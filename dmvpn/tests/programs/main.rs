@@ -22,6 +22,7 @@ mod redirect;
 mod refuse;
 mod resolve;
 mod segmentation;
+mod segments;
 mod size;
 mod source;
 mod spread;

@@ -98,11 +98,27 @@ fn sent(world: &World, frame: &[u8], segment: usize) -> Result<Expected, DropRea
     Ok(Expected { unwritten, ..sent }.counting(&[(index, Column::SentTc, packet.len() as u64)]))
 }
 
-/// The length of the packets that one with a segment size is cut into, headers without options.
+/// The length of the packets that one with a segment size is cut into; of all whose headers do not end soon, nothing is
+/// known.
 fn longest_segment(packet: &[u8], is_ipv6: bool, segment: usize) -> usize {
+    headers(&packet[..packet.len().min(306)], is_ipv6).map_or(packet.len(), |headers| headers + segment)
+}
+
+/// The length of the IP and the transport header.
+fn headers(packet: &[u8], is_ipv6: bool) -> Option<usize> {
     const TCP: u8 = 6;
-    let (network, protocol) = if is_ipv6 { (40, packet[6]) } else { (20, packet[9]) };
-    // Of all that is too short for a header, nothing is known.
-    let Some(word) = packet.get(network + 12).filter(|_| packet.len() >= 53) else { return packet.len() };
-    network + segment + if protocol == TCP { usize::from(word >> 4) * 4 } else { 8 }
+    let (mut protocol, mut length) =
+        if is_ipv6 { (*packet.get(..40)?.get(6)?, 40) } else { (packet[9], usize::from(packet[0] & 15) * 4) };
+    let mut extensions = 0;
+    while is_ipv6 && [0, 43, 60].contains(&protocol) {
+        extensions += 1;
+        let header = packet.get(length..length + 2).filter(|_| extensions <= 4)?;
+        protocol = header[0];
+        length += 8 * (1 + usize::from(header[1]));
+    }
+    let transport = match protocol {
+        TCP => usize::from(*packet.get(length..length + 13)?.last()? >> 4) * 4,
+        _ => 8,
+    };
+    Some(length + transport)
 }

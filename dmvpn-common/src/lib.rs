@@ -43,13 +43,13 @@ pub use station::{STATIONS, Station, Stations};
 pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
 pub use underlay::{Underlay, UnderlayState};
 
-/// Version of the pinned layout; names the directory below the pin directory (`v3`).
+/// Version of the pinned layout; names the directory below the pin directory (`v4`).
 ///
 /// A pinned map is re-used without any check by the kernel, so two layouts must never meet in one directory.
 pub const LAYOUT_VERSION: u32 = if cfg!(feature = "other-layout") { VERSION + 1 } else { VERSION };
 
 /// What [`LAYOUT_VERSION`] is, but in tests.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// IP protocol number of GRE.
 pub const IPPROTO_GRE: u8 = 47;

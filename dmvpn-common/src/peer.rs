@@ -1,5 +1,7 @@
 //! Peers: a remote node as the data path sees it, a finished outer header.
 
+use core::mem::offset_of;
+
 use crate::{Address, Family};
 
 /// Room for the largest outer header: IPv6 (40) and GRE with key (8).
@@ -23,7 +25,8 @@ const RESERVED_WORDS: usize = if cfg!(feature = "other-layout") { 6 } else { 4 }
 
 /// Value of `PEERS`, found by peer index. Index 0 is never used, so that a zeroed index means "none".
 ///
-/// Two cache lines. What a packet to the peer needs is in the first, over IPv6 in the first and the head of the second.
+/// Two cache lines. What most packets to the peer and from it need is in the first, over IPv6 in the first and the head of
+/// the second.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Peer {
@@ -60,11 +63,14 @@ pub struct Peer {
     pub df_mask: u8,
     /// Zero.
     pub reserved: u16,
+    /// [`Tunnel::id`](crate::Tunnel::id) of the tunnel it belongs to.
+    pub tunnel: u32,
+    /// [`Control::generation`](crate::Control::generation) when the peer was added: what a cached route counted before
+    /// belongs to another peer, which had the index then.
+    pub since: u32,
     /// Outer IP header and GRE header, finished but for total length, TOS, a copied don't-fragment bit and checksum,
     /// which are zero.
     pub header: [u8; HEADER_SIZE],
-    /// [`Tunnel::id`](crate::Tunnel::id) of the tunnel it belongs to.
-    pub tunnel: u32,
     /// Interface index of that tunnel's interface.
     pub tunnel_ifindex: u32,
     /// NHRP network of that tunnel: a packet that stays inside it is a reason for a redirect.
@@ -75,9 +81,6 @@ pub struct Peer {
     pub discriminator: u32,
     /// Where it is: the NBMA address packets are sent to.
     pub nbma: Address,
-    /// [`Control::generation`](crate::Control::generation) when the peer was added: what a cached route counted before
-    /// belongs to another peer, which had the index then.
-    pub since: u32,
     /// Zero.
     pub reserved_words: [u32; RESERVED_WORDS],
 }
@@ -95,13 +98,13 @@ impl Peer {
         tos_mask: 0,
         df_mask: 0,
         reserved: 0,
-        header: [0; HEADER_SIZE],
         tunnel: 0,
+        since: 0,
+        header: [0; HEADER_SIZE],
         tunnel_ifindex: 0,
         network_id: 0,
         discriminator: 0,
         nbma: Address { family: Family::None, bytes: [0; 16] },
-        since: 0,
         reserved_words: [0; RESERVED_WORDS],
     };
 }
@@ -131,6 +134,9 @@ pub struct PeerIndex {
 }
 
 const _: () = assert!(size_of::<Peer>() == 112 + 4 * RESERVED_WORDS && align_of::<Peer>() == 8);
+/// With a header over IPv4, the longest of which has a GRE key.
+#[cfg(not(feature = "other-layout"))]
+const _: () = assert!(offset_of!(Peer, header) + 28 <= 64);
 const _: () = assert!(size_of::<NbmaKey>() == 28);
 
 #[cfg(feature = "user")]

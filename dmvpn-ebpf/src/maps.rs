@@ -30,7 +30,7 @@ pub static PEER_BY_NBMA: HashMap<NbmaKey, PeerIndex, PEERS_DEFAULT> = HashMap::n
 
 /// Peer index to peer.
 #[btf_map]
-pub static PEERS: Array<Peer, PEERS_DEFAULT> = Array::new();
+pub static PEERS: Array<Peer, PEERS_DEFAULT, MMAPABLE> = Array::new();
 
 /// Underlay next hop index to next hop.
 #[btf_map]

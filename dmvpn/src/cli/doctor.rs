@@ -309,7 +309,7 @@ mod tests {
             xdp: vec![XdpRow { interface: "eth0".to_owned(), mode: XdpHook::Native, spread: Vec::new() }],
             tc: TcHook::Tcx,
             peers: 0,
-            pin_directory: "/sys/fs/bpf/dmvpn/v3".into(),
+            pin_directory: "/sys/fs/bpf/dmvpn/v4".into(),
         }
     }
 

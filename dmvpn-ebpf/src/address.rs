@@ -27,6 +27,19 @@ pub fn words(address: &Address) -> [u32; 4] {
     [a, b, c, d]
 }
 
+/// Whether two addresses are one. By words: a comparison of byte arrays would be a call.
+#[inline(always)]
+pub fn is_same(one: &Address, other: &Address) -> bool {
+    let (mine, yours) = (words(one), words(other));
+    let mut difference = one.family as u32 ^ other.family as u32;
+    let mut at = 0;
+    while at < 4 {
+        difference |= mine[at] ^ yours[at];
+        at += 1;
+    }
+    difference == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -39,6 +39,15 @@ pub struct Key6 {
     pub gre: u64,
 }
 
+/// What answers are found by.
+pub trait Key {
+    /// The answer for this key, if there is one; see [`holds`] and [`gone`].
+    fn find(&self) -> Option<&'static mut CachedWay>;
+
+    /// Puts in an answer for this key, for which there is none; returns where.
+    fn insert(&self, way: &CachedWay) -> Option<&'static mut CachedWay>;
+}
+
 const _: () = {
     assert!(offset_of!(CachedRoute, outer_source) == 0 && offset_of!(CachedRoute, gre) == 8);
     assert!(offset_of!(CachedRoute, source) == 16 && offset_of!(CachedRoute, way) == size_of::<Key4>());
@@ -72,46 +81,47 @@ impl Key4 {
         place(mixed.wrapping_mul(MULTIPLIER), ROUTE_CACHE_BITS.load())
     }
 
-    /// The answer for this key, if there is one that still holds. Whoever goes that way calls [`gone`].
-    #[inline(always)]
-    pub fn find(self, control: &Control) -> Option<&'static mut CachedWay> {
-        let place = self.place();
-        let first = maps::ROUTE_CACHE.get_ptr_mut(place)?;
-        if self.is_at(first) {
-            // SAFETY: inside the slot.
-            return valid(unsafe { &raw mut (*first).way }, control);
-        }
-        let second = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1)?;
-        if self.is_at(second) {
-            // SAFETY: inside the slot.
-            return valid(unsafe { &raw mut (*second).way }, control);
-        }
-        None
-    }
-
     #[inline(always)]
     fn is_at(self, slot: *mut CachedRoute) -> bool {
         // SAFETY: a slot is a value of the map, aligned to eight bytes, and begins with the three words of a key.
         let key = unsafe { slot.cast::<Key4>().read() };
         (key.outer ^ self.outer) | (key.gre ^ self.gre) | (key.inner ^ self.inner) == 0
     }
+}
 
-    /// Remembers the answer for this key.
+impl Key for Key4 {
     #[inline(always)]
-    pub fn remember(self, way: &CachedWay) {
+    fn find(&self) -> Option<&'static mut CachedWay> {
         let place = self.place();
-        let Some(first) = maps::ROUTE_CACHE.get_ptr_mut(place) else { return };
-        let Some(second) = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1) else { return };
+        let first = maps::ROUTE_CACHE.get_ptr_mut(place)?;
+        if self.is_at(first) {
+            // SAFETY: inside the slot.
+            return Some(mine(unsafe { &raw mut (*first).way }));
+        }
+        let second = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1)?;
+        if self.is_at(second) {
+            // SAFETY: inside the slot.
+            return Some(mine(unsafe { &raw mut (*second).way }));
+        }
+        None
+    }
+
+    #[inline(always)]
+    fn insert(&self, way: &CachedWay) -> Option<&'static mut CachedWay> {
+        let place = self.place();
+        let first = maps::ROUTE_CACHE.get_ptr_mut(place)?;
+        let second = maps::ROUTE_CACHE.get_ptr_mut(place ^ 1)?;
         // SAFETY: as in `is_at`; both slots are this CPU's, and no other program runs on it now.
         unsafe {
-            if !self.is_at(first) && (*first).way.generation == way.generation {
+            if (*first).way.generation == way.generation {
                 settle(&(*second).way, way.generation);
                 second.write(first.read());
             } else {
                 settle(&(*first).way, way.generation);
             }
-            first.cast::<Key4>().write(self);
+            first.cast::<Key4>().write(*self);
             (&raw mut (*first).way).write(*way);
+            Some(mine(&raw mut (*first).way))
         }
     }
 }
@@ -130,10 +140,11 @@ impl Key6 {
         }
         place(mixed, ROUTE_CACHE_BITS.load().wrapping_sub(2))
     }
+}
 
-    /// The answer for this key, if there is one that still holds. Whoever goes that way calls [`gone`].
+impl Key for Key6 {
     #[inline(always)]
-    pub fn find(&self, control: &Control) -> Option<&'static mut CachedWay> {
+    fn find(&self) -> Option<&'static mut CachedWay> {
         let slot = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place())?;
         // SAFETY: a slot is a value of the map, aligned to eight bytes, and begins with the words of a key.
         let (outer, inner, gre) = unsafe {
@@ -153,13 +164,12 @@ impl Key6 {
             return None;
         }
         // SAFETY: inside the slot.
-        valid(unsafe { &raw mut (*slot).way }, control)
+        Some(mine(unsafe { &raw mut (*slot).way }))
     }
 
-    /// Remembers the answer for this key.
     #[inline(always)]
-    pub fn remember(&self, way: &CachedWay) {
-        let Some(slot) = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place()) else { return };
+    fn insert(&self, way: &CachedWay) -> Option<&'static mut CachedWay> {
+        let slot = maps::ROUTE_CACHE_IPV6.get_ptr_mut(self.place())?;
         // SAFETY: as in `find`; the slot is this CPU's, and no other program runs on it now.
         unsafe {
             settle(&(*slot).way, way.generation);
@@ -167,6 +177,7 @@ impl Key6 {
             slot.cast::<[u32; 8]>().add(1).write(self.inner);
             slot.cast::<u64>().add(8).write(self.gre);
             (&raw mut (*slot).way).write(*way);
+            Some(mine(&raw mut (*slot).way))
         }
     }
 }
@@ -177,15 +188,44 @@ pub const fn is_on(control: &Control) -> bool {
     control.flags & ControlFlags::NO_CACHE == 0
 }
 
-/// The answer in a slot; `None` when it does not hold any more.
+/// The answer in a slot.
 #[inline(always)]
-fn valid(way: *mut CachedWay, control: &Control) -> Option<&'static mut CachedWay> {
+fn mine(way: *mut CachedWay) -> &'static mut CachedWay {
     // SAFETY: in a slot of this CPU, which the kernel keeps while the program runs and no other program uses meanwhile.
-    let way = unsafe { &mut *way };
-    if way.generation != control.generation || control.seconds >= way.expires || way.hits >= CACHE_HITS {
-        return None;
+    unsafe { &mut *way }
+}
+
+/// Whether a packet may go a remembered way. Whoever goes it calls [`gone`].
+#[inline(always)]
+pub fn holds(way: &CachedWay, control: &Control) -> bool {
+    way.generation == control.generation && control.seconds < way.expires && way.hits < CACHE_HITS
+}
+
+/// Remembers the answer `way` for `key`; returns where. `known` is what [`Key::find`] found.
+///
+/// What was counted in a slot goes on being counted there when the answer is still the same: the counters of two peers
+/// would be four more reads.
+#[inline(always)]
+pub fn remember<K: Key>(
+    key: &K,
+    known: Option<&'static mut CachedWay>,
+    way: &CachedWay,
+) -> Option<&'static mut CachedWay> {
+    let Some(slot) = known else { return key.insert(way) };
+    let generation = way.generation;
+    let goes_on = slot.hits < CACHE_HITS
+        && slot.verdict == way.verdict
+        && slot.source_peer == way.source_peer
+        && slot.to == way.to
+        && (slot.source_peer == 0 || is_the_same(slot, slot.source_peer, generation))
+        && (slot.verdict != CachedVerdict::Peer || is_the_same(slot, slot.to, generation));
+    let (mut hits, mut bytes) = (slot.hits, slot.bytes);
+    if !goes_on {
+        settle(slot, generation);
+        (hits, bytes) = (0, 0);
     }
-    Some(way)
+    *slot = CachedWay { hits, bytes, ..*way };
+    Some(slot)
 }
 
 /// Counts a packet of `length` bytes that came and went a remembered way, with the verdict `verdict`.
@@ -203,6 +243,29 @@ pub fn gone<P: UnderlayPacket>(packet: &P, way: &mut CachedWay, length: u32, ver
             count::forwarded(P::PATH, way, packet.segments(), length);
         }
     }
+}
+
+/// Counts a packet that went a way which was just found, and is remembered in `slot` perhaps.
+#[inline(always)]
+pub fn gone_at_first<P: UnderlayPacket>(
+    packet: &P,
+    way: &CachedWay,
+    slot: Option<&'static mut CachedWay>,
+    length: u32,
+    verdict: Verdict,
+) {
+    let Verdict::Transmit(_) = verdict else {
+        return count::received(P::PATH, way.source_peer, packet.segments(), length);
+    };
+    if P::PATH == Path::Xdp
+        && let Some(slot) = slot
+    {
+        slot.hits += 1;
+        slot.bytes += length;
+        return;
+    }
+    count::received(P::PATH, way.source_peer, packet.segments(), length);
+    count::forwarded(P::PATH, way, packet.segments(), length);
 }
 
 /// Adds what a slot has counted to the peers' counters, before it is filled anew.

@@ -5,7 +5,7 @@
 //! way ([`crate::receive`]), which knows every exception.
 
 use crate::{
-    cache::{self, Key4},
+    cache::{self, Key as _, Key4},
     ecn, ethernet,
     forward::{self, Load},
     ipv4::{self, Ipv4},
@@ -49,7 +49,10 @@ pub fn forward<P: UnderlayPacket>(packet: &mut P) -> Option<Verdict> {
     let offset = link + header_length;
     let inner = packet.block::<20>(offset as usize)?;
     let control = cache::control()?;
-    let way = Key4::new(P::PATH, control, addresses, gre, inner.copy_out::<u64, 12>()).find(control)?;
+    let way = Key4::new(P::PATH, control, addresses, gre, inner.copy_out::<u64, 12>()).find()?;
+    if !cache::holds(way, control) {
+        return None;
+    }
 
     let header = Ipv4::read(&inner, outer_length.wrapping_sub(header_length))?;
     // The destination is that of a packet that was forwarded; the source is another one perhaps.

@@ -5,8 +5,8 @@ use dmvpn_common::{CachedVerdict, CachedWay, Control, FastPath, InterfaceRole, P
 
 use crate::{
     address,
-    cache::{self, Key4},
-    count, ethernet,
+    cache::{self, Key, Key4, Key6},
+    ethernet,
     forward::{self, Load},
     inner::{Inner, Reading},
     ipv4::Ipv4,
@@ -45,61 +45,48 @@ fn forward_inner<P: UnderlayPacket, H: Inner>(packet: &mut P) -> Option<Verdict>
     let load = Load { offset, header: &header, tos: header.tos() };
     let frame = ethernet::header(packet)?;
     let (front, back) = (frame.copy_out::<u32, 0>(), frame.copy_out::<u16, 4>());
+    let (source, destination) = (address::words(&header.source()), address::words(&header.destination()));
     if H::PROTOCOL == ethernet::IPV4 {
-        let [source, ..] = address::words(&header.source());
-        let [destination, ..] = address::words(&header.destination());
         let gre = u64::from(FROM_LAN | u32::from(back));
         let outer = cache::pair(packet.interface(), front);
-        let key = Key4::new(P::PATH, control, outer, gre, cache::pair(source, destination));
-        if let Some(way) = key.find(control) {
-            return send_again(packet, &load, way);
-        }
-        let scratch = scratch::scratch()?;
-        find(packet, control, &header, scratch)?;
-        if cache::is_on(control) {
-            key.remember(&scratch.way);
-        }
-        return send(packet, &load, &scratch.way);
+        let inner = cache::pair(source[0], destination[0]);
+        return go(packet, control, &load, &Key4::new(P::PATH, control, outer, gre, inner));
     }
-    let scratch = scratch::scratch()?;
-    scratch.key.outer = [packet.interface(), front, back.into(), 0, 0, 0, 0, 0];
-    scratch.key.gre = FROM_LAN.into();
-    let (source, destination) = (address::words(&header.source()), address::words(&header.destination()));
+    let mut key = Key6 {
+        outer: [packet.interface(), front, back.into(), 0, 0, 0, 0, 0],
+        inner: [0; 8],
+        gre: FROM_LAN.into(),
+    };
     let mut at = 0;
     while at < 4 {
-        scratch.key.inner[at] = source[at] & control.source_mask;
-        scratch.key.inner[at + 4] = destination[at];
+        key.inner[at] = source[at] & control.source_mask;
+        key.inner[at + 4] = destination[at];
         at += 1;
     }
-    if let Some(way) = scratch.key.find(control) {
-        return send_again(packet, &load, way);
-    }
-    find(packet, control, &header, scratch)?;
-    if cache::is_on(control) {
-        scratch.key.remember(&scratch.way);
-    }
-    send(packet, &load, &scratch.way)
+    go(packet, control, &load, &key)
 }
 
-/// Sends a packet a remembered way.
+/// Sends a packet the way that is remembered for `key`, or the one the routing table says.
 #[inline(always)]
-fn send_again<P: UnderlayPacket, H: Inner>(
+fn go<P: UnderlayPacket, H: Inner, K: Key>(
     packet: &mut P,
+    control: &Control,
     load: &Load<'_, H>,
-    way: &mut CachedWay,
+    key: &K,
 ) -> Option<Verdict> {
-    let verdict = forward::send(packet, load, way)?;
-    cache::gone(packet, way, load.header.length(), verdict);
-    Some(verdict)
-}
-
-/// Sends a packet a way that was just found.
-#[inline(always)]
-fn send<P: UnderlayPacket, H: Inner>(packet: &mut P, load: &Load<'_, H>, way: &CachedWay) -> Option<Verdict> {
-    let verdict = forward::send(packet, load, way)?;
-    if let Verdict::Transmit(_) = verdict {
-        count::forwarded(P::PATH, way, packet.segments(), load.header.length());
-    }
+    let known = match key.find() {
+        Some(way) if cache::holds(way, control) => {
+            let verdict = forward::send(packet, load, way)?;
+            cache::gone(packet, way, load.header.length(), verdict);
+            return Some(verdict);
+        }
+        known => known,
+    };
+    let scratch = scratch::scratch()?;
+    find(packet, control, load.header, scratch)?;
+    let slot = if cache::is_on(control) { cache::remember(key, known, &scratch.way) } else { None };
+    let verdict = forward::send(packet, load, &scratch.way)?;
+    cache::gone_at_first(packet, &scratch.way, slot, load.header.length(), verdict);
     Some(verdict)
 }
 

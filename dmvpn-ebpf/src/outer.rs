@@ -3,10 +3,10 @@
 
 use core::mem::offset_of;
 
-use dmvpn_common::{HEADER_SIZE, Peer};
+use dmvpn_common::{Address, Family, HEADER_SIZE, Peer};
 
 use crate::{
-    checksum, ethernet, gre, ipv4, ipv6,
+    address, checksum, ethernet, gre, ipv4, ipv6,
     packet::{Block, Packet, Plain},
 };
 
@@ -42,6 +42,17 @@ pub fn length(peer: &Peer) -> u32 {
 #[inline(always)]
 pub fn ether_type(peer: &Peer) -> u16 {
     if length(peer) <= IPV4_GRE_KEYED { ethernet::IPV4 } else { ethernet::IPV6 }
+}
+
+/// Whether that is where the peer is. For IPv4 the prepared header says so, which is nearer than
+/// [`Peer::nbma`](dmvpn_common::Peer::nbma).
+#[inline(always)]
+pub fn leads_to(peer: &Peer, nbma: &Address) -> bool {
+    if length(peer) <= IPV4_GRE_KEYED {
+        let [address, ..] = address::words(nbma);
+        return nbma.family as u32 == Family::Ipv4 as u32 && template::<u32, 16>(peer) == address;
+    }
+    address::is_same(&peer.nbma, nbma)
 }
 
 /// Finishes the header of `peer` in the room for it behind the link-layer header, which has `link` bytes. `false`: no
@@ -123,7 +134,7 @@ fn template<T: Plain, const AT: usize>(peer: &Peer) -> T {
 
 #[cfg(test)]
 mod tests {
-    use dmvpn_common::{Address, PeerState};
+    use dmvpn_common::PeerState;
 
     use super::*;
     use crate::packet::TestPacket;

@@ -27,14 +27,14 @@ use dmvpn_common::{
 
 use crate::{
     address::{self, address},
-    cache::{self, Key4},
+    cache::{self, Key as _, Key4},
     count, ecn, ethernet,
     forward::{self, Load},
     gre,
     inner::{Inner, Reading},
     ipv4::{self, Ipv4},
     ipv6::{self, Ipv6},
-    link, maps, nhrp_limit,
+    link, maps, nhrp_limit, outer,
     packet::Packet,
     route::RouteQuery,
     scratch::{self, Scratch},
@@ -280,7 +280,7 @@ fn receive_other<P: UnderlayPacket>(packet: &P, scratch: &mut Scratch) -> Verdic
         let admitted = nhrp_limit::admits(&scratch.outer.source);
         return if admitted { Verdict::Pass } else { Verdict::Drop(DropReason::NhrpRateLimit) };
     }
-    match peer_at(tunnel, scratch) {
+    match peer_at(tunnel, scratch, 0) {
         Ok(_) => Verdict::Drop(DropReason::GreProtocol),
         Err(reason) => Verdict::Drop(reason),
     }
@@ -299,10 +299,19 @@ fn beyond_reach<P: Packet>(packet: &P, length: u32) -> Verdict {
     if packet.has(length) { Verdict::Pass } else { Verdict::Drop(DropReason::Truncated) }
 }
 
-/// The index of the peer at the outer source that may send data by `tunnel`.
+/// The index of the peer at the outer source that may send data by `tunnel`. `known` is the one who was there a moment
+/// ago, or 0: it still is, as a rule, and then there is no need to look into a large hash table.
 #[inline(always)]
-fn peer_at(tunnel: &Tunnel, scratch: &mut Scratch) -> Result<u32, DropReason> {
+fn peer_at(tunnel: &Tunnel, scratch: &mut Scratch, known: u32) -> Result<u32, DropReason> {
     let source = scratch.outer.source;
+    if known != 0
+        && let Some(peer) = maps::PEERS.get(known)
+        && peer.state == PeerState::Up
+        && peer.tunnel == tunnel.id
+        && outer::leads_to(peer, &source)
+    {
+        return Ok(known);
+    }
     let key = &mut scratch.nbma;
     *key = NbmaKey { tunnel: tunnel.id, discriminator: 0, nbma: source };
     // SAFETY: the value is one word.
@@ -363,7 +372,8 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
         && let Some(tos) = ecn::decapsulate(header.tos(), scratch.outer.tos)
     {
         write_key6::<P, H>(control, scratch, &header);
-        if let Some(way) = scratch.key.find(control)
+        if let Some(way) = scratch.key.find()
+            && cache::holds(way, control)
             && let Some(verdict) = forward::send(packet, &Load { offset, header: &header, tos }, way)
         {
             cache::gone(packet, way, header.length(), verdict);
@@ -377,7 +387,21 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
     if !is_whole(packet, &scratch.outer) {
         return Verdict::Drop(DropReason::Truncated);
     }
-    let peer = match peer_at(tunnel, scratch) {
+    // What was remembered of packets like this one holds no more, but says who it was from.
+    let known = match H::read(packet, offset, room) {
+        Reading::Header(header) if cache::is_on(control) => {
+            if looked_for {
+                key4::<P, H>(control, &scratch.outer, &header).find()
+            } else {
+                write_key6::<P, H>(control, scratch, &header);
+                scratch.key.find()
+            }
+        }
+        _ => None,
+    };
+    (scratch.known_peer, scratch.quiet_until) =
+        known.as_ref().map_or((0, 0), |way| (way.source_peer, way.expires));
+    let peer = match peer_at(tunnel, scratch, scratch.known_peer) {
         Ok(peer) => peer,
         Err(reason) => return Verdict::Drop(reason),
     };
@@ -389,28 +413,28 @@ fn receive_inner<P: UnderlayPacket, H: Inner>(packet: &mut P, scratch: &mut Scra
     let Some(tos) = ecn::decapsulate(header.tos(), scratch.outer.tos) else {
         return Verdict::Drop(DropReason::Congestion);
     };
-    count::received(P::PATH, peer, packet.segments(), header.length());
     let load = Load { offset, header: &header, tos };
-    let lasting = match way::find(packet, control, &Origin { tunnel, peer, offset }, &header, scratch) {
+    let origin = Origin { tunnel, peer, offset };
+    let lasting = match way::find(packet, control, &origin, &header, scratch) {
         Ok(lasting) => lasting,
-        Err(reason) => return Verdict::Drop(reason),
+        Err(reason) => {
+            count::received(P::PATH, peer, packet.segments(), header.length());
+            return Verdict::Drop(reason);
+        }
     };
-    if lasting && cache::is_on(control) {
-        if looked_for {
-            key4::<P, H>(control, &scratch.outer, &header).remember(&scratch.way);
-        } else {
-            write_key6::<P, H>(control, scratch, &header);
-            scratch.key.remember(&scratch.way);
-        }
+    let slot = if !lasting || !cache::is_on(control) {
+        None
+    } else if looked_for {
+        cache::remember(&key4::<P, H>(control, &scratch.outer, &header), known, &scratch.way)
+    } else {
+        cache::remember(&scratch.key, known, &scratch.way)
+    };
+    if let Some(verdict) = forward::send(packet, &load, &scratch.way) {
+        cache::gone_at_first(packet, &scratch.way, slot, header.length(), verdict);
+        return verdict;
     }
-    match forward::send(packet, &load, &scratch.way) {
-        Some(verdict @ Verdict::Transmit(_)) => {
-            count::forwarded(P::PATH, &scratch.way, packet.segments(), header.length());
-            verdict
-        }
-        Some(verdict) => verdict,
-        None => forward::deliver(packet, &load, tunnel.far_ifindex, &scratch.way),
-    }
+    count::received(P::PATH, peer, packet.segments(), header.length());
+    forward::deliver(packet, &load, tunnel.far_ifindex, &scratch.way)
 }
 
 /// The key of a packet's route, for IPv4 in IPv4.

@@ -37,16 +37,8 @@ fn place(key: &RedirectKey) -> u32 {
     (mixed >> (64 - REDIRECT_SEEN_BITS)) as u32
 }
 
-/// Whether two keys are one. By words: a comparison of byte arrays would be a call.
+/// Whether two keys are one.
 #[inline(always)]
 fn is(one: &RedirectKey, other: &RedirectKey) -> bool {
-    let (mine, yours) = (address::words(&one.destination), address::words(&other.destination));
-    let mut difference =
-        (one.peer ^ other.peer) | (one.destination.family as u32 ^ other.destination.family as u32);
-    let mut at = 0;
-    while at < 4 {
-        difference |= mine[at] ^ yours[at];
-        at += 1;
-    }
-    difference == 0
+    one.peer == other.peer && address::is_same(&one.destination, &other.destination)
 }

@@ -17,6 +17,11 @@ pub struct Scratch {
     pub nbma: NbmaKey,
     /// Where to look for the last redirect.
     pub redirect: RedirectKey,
+    /// Which peer packets like this one came from when their route was remembered, 0 when none is.
+    pub known_peer: u32,
+    /// When that route expires: until then no redirect is due. `u32::MAX`: when it was remembered there was no reason for
+    /// one.
+    pub quiet_until: u32,
     /// Where to look for a cached route.
     pub key: Key6,
     /// The question to the routing table.

@@ -83,8 +83,9 @@ pub fn find<P: UnderlayPacket, H: Inner>(
     way.mtu = query.length;
     if let Some(index) = PeerMac::index_of(query.next_hop_address())
         && let Some(peer) = maps::PEERS.get(index)
-        // An ordinary interface may have a neighbour whose address looks like one of ours.
-        && peer.tunnel_ifindex == query.ifindex
+        // An ordinary interface may have a neighbour whose address looks like one of ours. (Most peers are of the same
+        // tunnel, and what says so is near.)
+        && (peer.tunnel == tunnel.id && query.ifindex == tunnel.ifindex || peer.tunnel_ifindex == query.ifindex)
         && peer.state != PeerState::Free
     {
         if peer.state == PeerState::Down && !is_the_kernels {
@@ -101,6 +102,15 @@ pub fn find<P: UnderlayPacket, H: Inner>(
             }
         }
         if wants_redirect(origin, peer, index) {
+            // When the next redirect is due does not depend on what made the slot worthless. To know it spares a clock and
+            // a large table.
+            if scratch.known_peer == origin.peer
+                && scratch.quiet_until != u32::MAX
+                && control.seconds < scratch.quiet_until
+            {
+                way.expires = scratch.quiet_until;
+                return Ok(true);
+            }
             scratch.redirect = RedirectKey { peer: origin.peer, destination: header.destination() };
             let raised = redirect::is_due(&scratch.redirect);
             if raised {
@@ -139,7 +149,7 @@ fn is_behind<P: UnderlayPacket>(packet: &P, back: &mut RouteQuery, tunnel: &Tunn
 fn wants_redirect(origin: &Origin<'_>, peer: &Peer, index: u32) -> bool {
     let tunnel = origin.tunnel;
     tunnel.flags & TunnelFlags::REDIRECT != 0
-        && tunnel.network_id == peer.network_id
+        && (peer.tunnel == tunnel.id || tunnel.network_id == peer.network_id)
         // A stranger could not be told, and a peer that gets its own packet back knows no shorter way.
         && origin.peer != 0
         && origin.peer != index

@@ -5,6 +5,7 @@ use std::{fs, net::Ipv6Addr};
 use dmvpn_common::{DropReason, EventKind, Peer, PeerMac, Tunnel};
 
 use crate::{
+    cache::on_one_processor,
     frames::{
         ETHERTYPE_IPV4, ETHERTYPE_IPV6, GATEWAY_MAC, Gre, Ip, Ip6, SPOKE_1, SPOKE_2, WAN_MAC, ethernet, gre6,
     },
@@ -98,6 +99,22 @@ fn goes_from_spoke_to_spoke_whatever_is_inside_and_outside() {
             assert_eq!(hub.programs.drops(), []);
         });
     }
+}
+
+/// Spoke 3 was known by the index 3, and is known by the index 1 now.
+#[test]
+fn who_had_an_address_is_asked_for_anew_when_he_is_there_no_more() {
+    on_one_processor(|| {
+        let mut hub = hub(None);
+        let six = Tunnel { id: 2, ..hub.tunnel };
+        let frame = from(3, None, inner(true, 3, 2, 64));
+        hub.programs.receive(&frame);
+        hub.programs.set_peer(3, &peer_of(nbma(LOCAL), &six, nbma("2001:db8:3::4"), None));
+        hub.programs.add_peer(1, &peer_of(nbma(LOCAL), &six, nbma(SPOKE_3), None));
+        hub.programs.forget_routes();
+        assert_eq!(hub.programs.receive(&frame).action, xdp::REDIRECT);
+        assert_eq!([1, 3].map(|peer| hub.programs.counters(peer).received_xdp.packets), [1, 1]);
+    });
 }
 
 #[test]

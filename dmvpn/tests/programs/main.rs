@@ -20,6 +20,7 @@ mod policer;
 mod programs;
 mod redirect;
 mod refuse;
+mod renewal;
 mod resolve;
 mod segmentation;
 mod segments;

@@ -110,7 +110,7 @@ fn is_not_raised_without_a_reason() {
     in_namespace(|| {
         let mut hub = redirecting();
         let from_1 = |packet: Ip| Gre::from(SPOKE_1, packet.bytes()).frame();
-        hub.programs.set_peer(3, &Peer { network_id: 2, ..peer(&hub.tunnel, SPOKE_2, None) });
+        hub.programs.set_peer(3, &Peer { tunnel: 2, network_id: 2, ..peer(&hub.tunnel, SPOKE_2, None) });
         crate::hub::add_neighbour("10.0.0.13", 3);
         for (what, frame) in [
             ("back to where it came from", from_1(Ip { destination: [192, 168, 1, 2].into(), ..inner() })),

@@ -19,11 +19,11 @@ struct Bounds {
 }
 
 const BOUNDS: [Bounds; 6] = [
-    Bounds { program: program_names::TC_UNDERLAY, instructions: 9200, verified: 60_000, stack: 480 },
-    Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 25_000, stack: 416 },
-    Bounds { program: program_names::XDP_UNDERLAY, instructions: 8500, verified: 60_000, stack: 480 },
-    Bounds { program: program_names::XDP_SPREAD, instructions: 9000, verified: 65_000, stack: 480 },
-    Bounds { program: program_names::XDP_SPREAD_CPU, instructions: 8600, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::TC_UNDERLAY, instructions: 11_200, verified: 60_000, stack: 480 },
+    Bounds { program: program_names::XDP_LAN, instructions: 5000, verified: 30_000, stack: 416 },
+    Bounds { program: program_names::XDP_UNDERLAY, instructions: 10_200, verified: 80_000, stack: 480 },
+    Bounds { program: program_names::XDP_SPREAD, instructions: 10_500, verified: 80_000, stack: 480 },
+    Bounds { program: program_names::XDP_SPREAD_CPU, instructions: 10_300, verified: 80_000, stack: 480 },
     Bounds { program: program_names::TC_TUNNEL, instructions: 2000, verified: 5000, stack: 320 },
 ];
 

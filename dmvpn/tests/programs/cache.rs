@@ -14,7 +14,7 @@ use crate::{
     frames::{ETHERTYPE_IPV4, Gre, Ip, LOCAL, SPOKE_1, SPOKE_2, ethernet},
     hub::{Hub, add_neighbour},
     namespace::{in_namespace, ip},
-    programs::{Outcome, Settings, peer, xdp},
+    programs::{Outcome, Settings, peer, peer_of, xdp},
 };
 
 /// Runs `test` in a network namespace, and on one processor: each has a cache of its own.
@@ -159,6 +159,25 @@ fn tunnels_and_peers_do_not_share_what_is_remembered() {
         }
         let received = [1, 2, 3].map(|peer| hub.programs.counters(peer).received_xdp.packets);
         assert_eq!(received, [3, 3, 3]);
+    });
+}
+
+/// The same peer and the same destination, but another address of ours. Where a slot is does not depend on that.
+#[test]
+fn our_addresses_do_not_share_what_is_remembered() {
+    on_one_processor(|| {
+        let mut hub = Hub::plain();
+        let second = Tunnel { id: 2, ..hub.tunnel };
+        let local = [192, 0, 2, 2];
+        hub.programs.add_tunnel(local, None, second);
+        hub.programs.add_peer(3, &peer_of(local, &second, SPOKE_1, None));
+        let to_second = |gre: Gre| Gre { ip: Ip { destination: local.into(), ..gre.ip.clone() }, ..gre };
+        for _ in 0..3 {
+            for gre in [Gre::from(SPOKE_1, inner().bytes()), to_second(Gre::from(SPOKE_1, inner().bytes()))] {
+                assert_eq!(hub.programs.receive(&gre.frame()), forwarded(&inner()));
+            }
+        }
+        assert_eq!([1, 3].map(|peer| hub.programs.counters(peer).received_xdp.packets), [3, 3]);
     });
 }
 

@@ -146,6 +146,9 @@ fn leaves_to_the_kernel_what_a_router_has_to_look_at() {
     in_namespace(|| {
         let hub = hub(None);
         let plain = Ip6::between("fd03::1", "fd04::1", 80);
+        // The kernel would find a way, on this link.
+        let mac = mac_text(PeerMac::from_index(4).0);
+        ip(&format!("neighbour replace fe80::1 lladdr {mac} dev dmvpn0 nud permanent extern_learn"));
         let address = |text: &str| text.parse().unwrap();
         for (what, packet) in [
             ("hop limit 1", Ip6 { hop_limit: 1, ..plain.clone() }),
@@ -248,6 +251,12 @@ fn dont_fragment_and_class_follow_the_peers_policy() {
         (onward.ip.fragment, onward.ip.tos) = (0, 0x28);
         let outcome = hub.programs.receive(&from(1, None, (ETHERTYPE_IPV4, packet.bytes())));
         assert_eq!(outcome, Outcome { action: xdp::REDIRECT, frame: onward.frame() });
+        hub.programs.change_peer(4, |peer| (peer.tos, peer.tos_mask) = (0x28, 3));
+        let packet = |hop_limit| Ip6 { class: 0xb9, hop_limit, ..Ip6::between("fd03::1", "fd04::1", 80) };
+        let outer = Ip6 { class: 0x29, ..outer6(LOCAL, SPOKE_4, 255) };
+        let onward = gre6([GATEWAY_MAC, WAN_MAC], &outer, None, ETHERTYPE_IPV6, &packet(63).bytes());
+        let outcome = hub.programs.receive(&from(3, None, (ETHERTYPE_IPV6, packet(64).bytes())));
+        assert_eq!(outcome, Outcome { action: xdp::REDIRECT, frame: onward }, "the class of IPv6");
     });
 }
 

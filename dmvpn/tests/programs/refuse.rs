@@ -152,6 +152,15 @@ fn drops_and_counts_what_it_must_not_accept() {
             inner_with(&|ip| Ip { length: Some(19), ..ip }),
             DropReason::InnerMalformed,
         ),
+        (
+            "IPv4 of another version",
+            {
+                let mut payload = inner();
+                payload[0] = 0x65;
+                Gre { payload, ..data() }.frame()
+            },
+            DropReason::InnerMalformed,
+        ),
         ("IPv6 that says it is IPv4", Gre { payload: ipv6(0), ..data() }.frame(), DropReason::InnerMalformed),
         (
             "IPv4 that says it is IPv6",

@@ -1,7 +1,5 @@
 //! Peers: a remote node as the data path sees it, a finished outer header.
 
-use core::mem::offset_of;
-
 use crate::{Address, Family};
 
 /// Room for the largest outer header: IPv6 (40) and GRE with key (8).
@@ -136,7 +134,7 @@ pub struct PeerIndex {
 const _: () = assert!(size_of::<Peer>() == 112 + 4 * RESERVED_WORDS && align_of::<Peer>() == 8);
 /// With a header over IPv4, the longest of which has a GRE key.
 #[cfg(not(feature = "other-layout"))]
-const _: () = assert!(offset_of!(Peer, header) + 28 <= 64);
+const _: () = assert!(core::mem::offset_of!(Peer, header) + 28 <= 64);
 const _: () = assert!(size_of::<NbmaKey>() == 28);
 
 #[cfg(feature = "user")]

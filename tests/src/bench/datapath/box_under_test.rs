@@ -118,8 +118,8 @@ impl Site {
 }
 
 impl Box {
-    /// Loads the data path, and gives it `peers` peers with a network each.
-    pub(super) fn open(site: &Site, peers: u32) -> Result<Self> {
+    /// Loads the data path, and gives it `peers` peers with a network each, and `routes` slots to remember routes in.
+    pub(super) fn open(site: &Site, peers: u32, routes: u32) -> Result<Self> {
         let index =
             |name: &str| nix::net::if_::if_nametoindex(name).with_context(|| format!("no interface {name}"));
         let ways = Ways {
@@ -136,7 +136,7 @@ impl Box {
             nhrp_source_limit: 0,
             // Once for each flow, while the caches warm up: then nothing is due for the rest of the bench.
             redirect_interval: Duration::from_hours(1),
-            route_cache: Options::default_route_cache(peers),
+            route_cache: routes,
             spread: Spread::Off,
         };
         let data_path = DataPath::open(&options).context("loading the data path")?;

@@ -13,6 +13,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::ProgramFd;
+use dmvpn::datapath::Options;
 use dmvpn_common::FastPath;
 
 use self::{
@@ -83,6 +84,8 @@ struct Costs {
     transit: Transit,
     /// Transit when there are few peers: without waiting for memory.
     small: Transit,
+    /// Transit of packets of which nothing is remembered, and whose route takes the slot of another one.
+    unseen: Sample,
     /// LAN to tunnel, routes cached.
     encap: Sample,
     /// Tunnel to LAN, routes cached.
@@ -146,9 +149,11 @@ pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
         by_peers.push(in_a_box(*size, |device| at_size(device, plan))?);
     }
     let small = by_peers.first().context("no small size")?.costs.clone();
+    progress("without room for routes");
+    let unseen = in_a_box_with(plan.peers, NO_ROUTES, |device| unseen(device, plan))?;
     let (costs, live, by_flows) = in_a_box(plan.peers, |device| {
         progress("program cost");
-        let costs = measure_costs(device, plan, small).context("program cost")?;
+        let costs = measure_costs(device, plan, small, unseen).context("program cost")?;
         progress("live path");
         let live = measure_live(device, plan).context("live path")?;
         let flows = plan.flows.iter().map(|flows| {
@@ -162,13 +167,26 @@ pub fn measure(plan: &Plan, thresholds: &Thresholds) -> Result<Report> {
     pages::report(plan, &Results { costs, live, by_peers, by_flows }, thresholds)
 }
 
+/// As many slots of the route cache as there have to be.
+const NO_ROUTES: u32 = 4;
+
 /// Makes a box with `peers` peers, and does `work` inside its namespace, on one processor.
 fn in_a_box<T: Send>(peers: u32, work: impl FnOnce(&mut Box) -> Result<T> + Send) -> Result<T> {
+    in_a_box_with(peers, Options::default_route_cache(peers), work)
+}
+
+/// The same with so many slots of the route cache.
+fn in_a_box_with<T: Send>(
+    peers: u32,
+    routes: u32,
+    work: impl FnOnce(&mut Box) -> Result<T> + Send,
+) -> Result<T> {
     let site = Site::prepare()?;
     site.namespace.run(|| {
         super::pin(1)?;
         progress(&format!("a box with {peers} peers"));
-        let mut device = Box::open(&site, peers).with_context(|| format!("a box with {peers} peers"))?;
+        let mut device =
+            Box::open(&site, peers, routes).with_context(|| format!("a box with {peers} peers"))?;
         work(&mut device)
     })
 }
@@ -185,6 +203,16 @@ fn with_flows(device: &Box, flows: u32, plan: &Plan) -> Result<Growth> {
     let packets = device.pairs(flows);
     let effort = Effort { runs: plan.runs.min(super::statistics::RUNS), packets: plan.packets };
     Ok(Growth { size: flows, costs: transit(device, &packets, effort)? })
+}
+
+/// Costs of transit over the floor where every packet finds another one's route in its slot.
+fn unseen(device: &Box, plan: &Plan) -> Result<Sample> {
+    let underlay = device.ways.underlay;
+    let mut kernel = Kernel::load(&device.transit(), device.ways, &device.pins())?;
+    let _wire = Wire::attach(&kernel, device.ways.generator, underlay)?;
+    let program = device.underlay_program()?;
+    let subject = Subject { feed: Feed::Cached, program: &program, verdict: XDP_TX };
+    cost::over_floor(&mut kernel, underlay, &subject, Effort { runs: plan.runs, packets: plan.packets })
 }
 
 /// Costs of transit over the floor, with and without cached routes, and of the questions alone.
@@ -206,7 +234,7 @@ fn transit(device: &Box, packets: &[Vec<u8>], effort: Effort) -> Result<Transit>
     })
 }
 
-fn measure_costs(device: &Box, plan: &Plan, small: Transit) -> Result<Costs> {
+fn measure_costs(device: &Box, plan: &Plan, small: Transit, unseen: Sample) -> Result<Costs> {
     let effort = Effort { runs: plan.runs, packets: plan.packets };
     let packets = device.transit();
     let mut kernel = Kernel::load(&packets, device.ways, &device.pins())?;
@@ -227,7 +255,7 @@ fn measure_costs(device: &Box, plan: &Plan, small: Transit) -> Result<Costs> {
         Ok(Latency { kilobytes, nanoseconds })
     };
     let latencies = [32, 512, 1024, 2048, 4096, 16_384, 65_536].map(latency).into_iter();
-    Ok(Costs { floor, transit, small, encap, decap, latencies: latencies.collect::<Result<_>>()? })
+    Ok(Costs { floor, transit, small, unseen, encap, decap, latencies: latencies.collect::<Result<_>>()? })
 }
 
 /// Cost over the floor of packets that come in by an interface and leave by another one, their routes cached.

@@ -27,6 +27,8 @@ use nix::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What the underlay leaves: its 1,500 bytes less the outer header and GRE with a key.
 const INNER: usize = 1500 - 28;
+/// What the LANs take.
+const LAN: usize = 1500;
 /// Sizes that go in one packet and around that, all of them.
 const EVERY: usize = 1600;
 /// Larger ones: around two and three fragments, and the largest there is (65,507 over IPv4).
@@ -174,23 +176,33 @@ impl Case {
 
     /// Datagrams that must not be cut: those that fit arrive, for the others the sender gets an error.
     fn whole_or_told(self, from: &Namespace, receiver: &UdpSocket, to: SocketAddr) -> Result<()> {
-        let socket = open(from, any(to))?;
-        socket.connect(to)?;
-        discover(&socket, to, Discovery::Probe)?;
-        socket.set_nonblocking(true)?;
+        let probe = || {
+            let socket = open(from, any(to))?;
+            socket.connect(to)?;
+            discover(&socket, to, Discovery::Probe)?;
+            socket.set_nonblocking(true)?;
+            anyhow::Ok(socket)
+        };
+        let socket = probe()?;
+        // Each of these sizes has a socket to itself, which stays open: an error that comes late is not another size's.
+        let mut sockets = Vec::new();
         for size in Self::sizes() {
             let sent = content(size);
-            let fits = size + self.headers() <= INNER;
-            let result = socket.send(&sent);
-            if fits {
-                result.with_context(|| format!("{size} bytes"))?;
+            if size + self.headers() <= INNER {
+                socket.send(&sent).with_context(|| format!("{size} bytes"))?;
                 arrives(receiver, &sent)?;
-            } else if let Err(error) = result {
-                // By its own kernel: longer than the LAN takes.
-                ensure!(is_too_long(&error), "{size} bytes: {error}");
-            } else {
-                Self::is_told(&socket, &sent)?;
+                continue;
             }
+            let socket = probe()?;
+            match socket.send(&sent) {
+                Err(error) => {
+                    // By its own kernel.
+                    let longer = size + self.headers() > LAN;
+                    ensure!(is_too_long(&error) && longer, "{size} bytes: {error}");
+                }
+                Ok(_) => Self::is_told(&socket, &sent)?,
+            }
+            sockets.push(socket);
         }
         Ok(())
     }

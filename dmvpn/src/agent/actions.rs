@@ -62,11 +62,11 @@ impl Agent {
                 let ifindex = self.ifindex(tunnel)?;
                 let index = self.peer_index(tunnel, nbma)?;
                 self.put_in_group(tunnel, protocol, nbma, index)?;
-                neighbours::set(&self.netlink, ifindex, protocol, PeerMac::from_index(index)).await?;
+                neighbours::set(&self.netlink, ifindex, protocol, PeerMac::from_index(index))?;
                 self.forget_routes()
             }
             Action::RemoveNeighbour { tunnel, protocol } => {
-                neighbours::remove(&self.netlink, self.ifindex(tunnel)?, protocol).await?;
+                neighbours::remove(&self.netlink, self.ifindex(tunnel)?, protocol)?;
                 self.forget_routes()
             }
             Action::AddRoute { tunnel, prefix, via } => {

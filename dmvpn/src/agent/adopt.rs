@@ -35,7 +35,7 @@ impl Agent {
                     self.data_path.peers.get(neighbour.peer)?.filter(|peer| peer.tunnel == tunnel.id.0);
                 match peer.and_then(|peer| peer.nbma.to_ip()) {
                     Some(nbma) => mappings.push((neighbour.address, nbma)),
-                    None => neighbours::remove(&self.netlink, ifindex, neighbour.address).await?,
+                    None => neighbours::remove(&self.netlink, ifindex, neighbour.address)?,
                 }
             }
             found.push(Left { tunnel: tunnel.id, mappings });

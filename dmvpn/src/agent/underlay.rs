@@ -208,6 +208,12 @@ impl Agent {
     /// Takes in what changed in the kernel. Returns whether routes may have changed.
     pub(super) async fn take_in(&mut self, changes: Vec<Change>) -> bool {
         let (mut routes_changed, mut sources_changed) = (false, false);
+        let is_of_next_hops = |change: &Change| {
+            matches!(change, Change::Neighbour { .. } | Change::Link { .. } | Change::Everything)
+        };
+        if changes.iter().any(is_of_next_hops) {
+            self.ways.forget();
+        }
         for change in changes {
             match change {
                 Change::Neighbour { ifindex, address, mac } => {

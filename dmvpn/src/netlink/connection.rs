@@ -1,6 +1,10 @@
-//! The request socket: one message out, its answers back, never waiting for ever.
+//! The request sockets: one message out, its answers back, never waiting for ever.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures_util::StreamExt;
 use nix::errno::Errno;
@@ -12,7 +16,10 @@ use rtnetlink::{
     proto::sys::AsyncSocket,
 };
 
-use super::error::{Cause, Error};
+use super::{
+    direct::{Direct, malformed},
+    error::{Cause, Error},
+};
 
 /// Longest wait for an answer. The kernel answers within a millisecond; a large listing on a busy machine
 /// takes longer.
@@ -29,20 +36,24 @@ const ERROR_ATTRIBUTE_MESSAGE: u16 = 1;
 
 /// A connection to the routing, neighbour and link tables of the network namespace it was opened in.
 ///
-/// Clones share one socket.
+/// Clones share two sockets: one for what takes its time, and one for what is done for every peer and answered at once.
 #[derive(Clone, Debug)]
 pub struct Netlink {
     handle: rtnetlink::Handle,
+    direct: Arc<Mutex<Direct>>,
 }
 
 impl Netlink {
-    /// Opens the socket and starts its background task, so it must be called inside a tokio runtime with I/O
+    /// Opens the sockets and starts a background task, so it must be called inside a tokio runtime with I/O
     /// and time.
     pub fn open() -> Result<Self, Error> {
-        Self::open_socket().map_err(|error| Error::new("open a route netlink socket", error))
+        let what = "open a route netlink socket";
+        let handle = Self::open_socket().map_err(|error| Error::new(what, error))?;
+        let direct = Direct::open().map_err(|cause| Error::new(what, cause))?;
+        Ok(Self { handle, direct: Arc::new(Mutex::new(direct)) })
     }
 
-    fn open_socket() -> io::Result<Self> {
+    fn open_socket() -> io::Result<rtnetlink::Handle> {
         // Strict checking makes the kernel filter listings by interface and protocol instead of ignoring the
         // filter.
         let (mut connection, handle, unsolicited) = rtnetlink::new_connection_with_strict_check()?;
@@ -57,7 +68,26 @@ impl Netlink {
         // the last handle.
         drop(unsolicited);
         tokio::spawn(connection);
-        Ok(Self { handle })
+        Ok(handle)
+    }
+
+    /// Asks for one object, at once; `None` when the kernel has something else to say.
+    pub(super) fn ask(&self, message: RouteNetlinkMessage) -> Result<Option<RouteNetlinkMessage>, Cause> {
+        let mut found = None;
+        self.direct.lock().unwrap_or_else(PoisonError::into_inner).exchange(message, 0, |answer| {
+            let answer = NetlinkMessage::deserialize(answer.into_inner()).map_err(malformed)?;
+            if let NetlinkPayload::InnerMessage(answer) = answer.payload {
+                found = Some(answer);
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Asks for a change, at once.
+    pub(super) fn change(&self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Cause> {
+        let direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        direct.exchange(message, flags | NLM_F_ACK, |_| Ok(()))
     }
 
     /// Asks for a change or for one object; the answers that came before the acknowledgement.

@@ -1,52 +1,29 @@
-//! "How would the kernel route this?", answered at once: the engine asks in the middle of its work.
-//!
-//! The socket blocks, but the kernel computes the answer while the question is being sent, so a question
-//! costs a few microseconds. A time limit guards against a kernel that does not answer at all.
+//! "How would the kernel route this?", answered at once: the engine asks in the middle of its work. A question costs a few
+//! microseconds.
 
-use std::{
-    cell::{Cell, RefCell},
-    net::IpAddr,
-    num::NonZeroI32,
-    time::{Duration, Instant},
-};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use nix::{
-    errno::Errno,
-    sys::{
-        socket::{setsockopt, sockopt::ReceiveTimeout},
-        time::{TimeVal, TimeValLike},
-    },
-};
+use nix::errno::Errno;
 use rtnetlink::{
-    packet_core::{
-        DecodeError, DoneBuffer, ErrorBuffer, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-        NLMSG_ERROR, NetlinkBuffer, NetlinkMessage, NlasIterator, Parseable,
-    },
+    packet_core::{NLM_F_DUMP, NlasIterator, Parseable},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         route::{
             RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteNextHopFlags, RouteType, RouteVia,
         },
     },
-    sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE},
 };
 
 use super::{
     Error, PROTOCOL,
-    connection::refused,
+    direct::{Direct, malformed},
     error::Cause,
     routes::{STATIC_METRIC, ip_address, prefix_of, route_address},
 };
 
-/// Longest wait for an answer, or for the next part of one.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// How often a listing is started again after a change interrupted it.
 const LISTING_ATTEMPTS: usize = 3;
-
-/// The kernel sends listings in pieces of at most 32 KiB.
-const RECEIVE_BUFFER_SIZE: usize = 64 * 1024;
 
 // linux/rtnetlink.h
 const RTM_NEWROUTE: u16 = 24;
@@ -83,28 +60,15 @@ pub enum Routing {
 /// A socket to ask on.
 #[derive(Debug)]
 pub struct Lookup {
-    socket: Socket,
-    sequence: Cell<u32>,
-    buffer: RefCell<Vec<u8>>,
+    socket: Direct,
 }
 
 impl Lookup {
     /// Opens the socket, in the network namespace of the calling thread.
     pub fn open() -> Result<Self, Error> {
-        let open = || -> Result<Socket, Cause> {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            socket.set_netlink_get_strict_chk(true)?;
-            socket.set_ext_ack(true)?;
-            socket.set_cap_ack(true)?;
-            let timeout =
-                TimeVal::milliseconds(i64::try_from(ANSWER_TIMEOUT.as_millis()).unwrap_or(i64::MAX));
-            setsockopt(&socket, ReceiveTimeout, &timeout)?;
-            Ok(socket)
-        };
-        let socket = open().map_err(|cause| Error::new("open a netlink socket for route lookups", cause))?;
-        Ok(Self { socket, sequence: Cell::new(0), buffer: RefCell::new(vec![0; RECEIVE_BUFFER_SIZE]) })
+        let socket =
+            Direct::open().map_err(|cause| Error::new("open a netlink socket for route lookups", cause))?;
+        Ok(Self { socket })
     }
 
     /// How the kernel routes `destination` now.
@@ -217,71 +181,10 @@ impl Lookup {
         flags: u16,
         mut receive: impl FnMut(&[u8]) -> Result<(), Cause>,
     ) -> Result<(), Cause> {
-        let sequence = self.sequence.get().wrapping_add(1);
-        self.sequence.set(sequence);
-        let mut request = NetlinkMessage::from(RouteNetlinkMessage::GetRoute(message));
-        request.header.flags = NLM_F_REQUEST | flags;
-        request.header.sequence_number = sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
-
-        let mut deadline = Instant::now() + ANSWER_TIMEOUT;
-        let mut interrupted = false;
-        let mut buffer = self.buffer.borrow_mut();
-        while Instant::now() < deadline {
-            let length = match self.socket.recv(&mut &mut buffer[..], 0) {
-                Ok(length) => length,
-                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                    Some(Errno::EINTR) => continue,
-                    Some(Errno::EAGAIN) => return Err(Cause::NoAnswer),
-                    _ => return Err(error.into()),
-                },
-            };
-            // A long listing takes long, but it goes on.
-            deadline = Instant::now() + ANSWER_TIMEOUT;
-            let mut rest = buffer.get(..length).unwrap_or_default();
-            while !rest.is_empty() {
-                let message = NetlinkBuffer::new_checked(rest).map_err(malformed)?;
-                let length = usize::try_from(message.length()).unwrap_or(usize::MAX);
-                // Messages start at multiples of four bytes.
-                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-                // An answer that came too late for an earlier question.
-                if message.sequence_number() != sequence {
-                    continue;
-                }
-                interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
-                match message.message_type() {
-                    RTM_NEWROUTE => {
-                        receive(message.payload())?;
-                        if flags & NLM_F_DUMP == 0 {
-                            return Ok(());
-                        }
-                    }
-                    NLMSG_ERROR => {
-                        let error = ErrorBuffer::new_checked(message.payload()).map_err(malformed)?;
-                        return Err(refused(error.code().map_or(0, NonZeroI32::get), error.payload()));
-                    }
-                    NLMSG_DONE => {
-                        let done = DoneBuffer::new_checked(message.payload()).map_err(malformed)?;
-                        return match done.code() {
-                            0 if interrupted => Err(Cause::Interrupted),
-                            0 => Ok(()),
-                            code => Err(refused(code, &[])),
-                        };
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Err(Cause::NoAnswer)
+        self.socket.exchange(RouteNetlinkMessage::GetRoute(message), flags, |answer| {
+            if answer.message_type() == RTM_NEWROUTE { receive(answer.payload()) } else { Ok(()) }
+        })
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn malformed(error: DecodeError) -> Cause {
-    Cause::Malformed(error.to_string())
 }
 
 /// How the kernel reports that a destination cannot be reached: no route; unreachable; prohibit; blackhole;

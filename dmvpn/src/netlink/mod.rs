@@ -6,7 +6,8 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`connection`] | the request socket |
+//! | [`connection`] | the request sockets |
+//! | [`direct`] | one that blocks, for what is answered at once |
 //! | [`interfaces`] | reading interfaces and addresses |
 //! | [`links`] | the tunnel interface: create, adopt, delete |
 //! | [`neighbours`] | resolved next hops |
@@ -19,6 +20,7 @@
 //! A socket belongs to the network namespace of the thread that opened it, for good.
 
 pub mod connection;
+mod direct;
 mod error;
 mod ethtool;
 pub mod interfaces;

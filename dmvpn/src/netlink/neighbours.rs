@@ -29,24 +29,21 @@ pub struct Neighbour {
 
 /// Makes frames to the next hop `address` on the tunnel interface `ifindex` carry `mac`. Creates or replaces
 /// the entry; packets the kernel queued while it was unresolved leave at once.
-pub async fn set(netlink: &Netlink, ifindex: u32, address: IpAddr, mac: PeerMac) -> Result<(), Error> {
+pub fn set(netlink: &Netlink, ifindex: u32, address: IpAddr, mac: PeerMac) -> Result<(), Error> {
     let mut message = entry(ifindex, address);
     message.header.state = NeighbourState::Permanent;
     message.header.flags = NeighbourFlags::ExtLearned;
     message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
     message.attributes.push(NeighbourAttribute::Protocol(RouteProtocol::from(PROTOCOL)));
-    match netlink.request(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE).await {
-        Ok(_) => Ok(()),
-        Err(cause) => {
-            Err(Error::new(format!("set neighbour {address} on interface number {ifindex}"), cause))
-        }
-    }
+    netlink
+        .change(RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
+        .map_err(|cause| Error::new(format!("set neighbour {address} on interface number {ifindex}"), cause))
 }
 
 /// Forgets the next hop `address` on the interface `ifindex`. No entry is no error.
-pub async fn remove(netlink: &Netlink, ifindex: u32, address: IpAddr) -> Result<(), Error> {
-    match netlink.request(RouteNetlinkMessage::DelNeighbour(entry(ifindex, address)), 0).await {
-        Ok(_) => Ok(()),
+pub fn remove(netlink: &Netlink, ifindex: u32, address: IpAddr) -> Result<(), Error> {
+    match netlink.change(RouteNetlinkMessage::DelNeighbour(entry(ifindex, address)), 0) {
+        Ok(()) => Ok(()),
         Err(cause) if cause.errno() == Some(Errno::ENOENT) => Ok(()),
         Err(cause) => {
             Err(Error::new(format!("remove neighbour {address} on interface number {ifindex}"), cause))

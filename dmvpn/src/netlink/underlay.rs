@@ -57,18 +57,32 @@ enum Upkeep {
     Pokes,
 }
 
+/// Most next hops whose particulars are remembered. More of them are neighbours on the link, one for each peer.
+const REMEMBERED: usize = 256;
+
+/// What a next hop has, whoever is behind it.
+#[derive(Clone, Copy, Debug)]
+struct Particulars {
+    source_mac: Option<[u8; 6]>,
+    gateway_mac: Option<[u8; 6]>,
+    /// Of the interface.
+    mtu: u32,
+}
+
 /// Ways to NBMA addresses, and the neighbour entries on them that are kept fresh.
 #[derive(Debug)]
 pub struct Underlay {
     netlink: Netlink,
     managed_entries: bool,
     kept: BTreeMap<(u32, IpAddr), Upkeep>,
+    /// Particulars of the next hops that frames can be sent to, since the last [`forget`](Self::forget).
+    remembered: BTreeMap<(u32, IpAddr), Particulars>,
 }
 
 impl Underlay {
     /// Keeps nothing yet.
     pub fn new(netlink: Netlink) -> Self {
-        Self { netlink, managed_entries: true, kept: BTreeMap::new() }
+        Self { netlink, managed_entries: true, kept: BTreeMap::new(), remembered: BTreeMap::new() }
     }
 
     /// The same without managed entries, as on kernels before 5.16: [`poke`](Self::poke) does the work.
@@ -79,14 +93,16 @@ impl Underlay {
     /// The way to `nbma` for packets from `source`; `None` when there is no route, a route that refuses, or
     /// when `nbma` is an address of this box.
     ///
+    /// The route is asked for each time; most peers are behind few next hops, whose particulars are remembered.
+    ///
     /// A `source` that is not an address of this box is an error.
-    pub async fn next_hop(&self, nbma: IpAddr, source: IpAddr) -> Result<Option<NextHop>, Error> {
+    pub async fn next_hop(&mut self, nbma: IpAddr, source: IpAddr) -> Result<Option<NextHop>, Error> {
         let what = || format!("look up the way to {nbma} from {source}");
         let mut message = question(nbma);
         message.header.source_prefix_length = IpNet::from(source).prefix_len();
         message.attributes.push(RouteAttribute::Source(route_address(source)));
-        let answers = match self.netlink.request(RouteNetlinkMessage::GetRoute(message), 0).await {
-            Ok(answers) => answers,
+        let answer = match self.netlink.ask(RouteNetlinkMessage::GetRoute(message)) {
+            Ok(answer) => answer,
             // No route, a route that refuses, or (EINVAL or ENETUNREACH, by kernel) a source that is not
             // ours.
             Err(cause) if is_refusal(&cause) => {
@@ -98,17 +114,20 @@ impl Underlay {
             }
             Err(cause) => return Err(Error::new(what(), cause)),
         };
-        let route = answers.into_iter().find_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => Some(route),
-            _ => None,
-        });
-        match route {
-            Some(route) => self.resolve(nbma, &route).await,
-            None => Ok(None),
+        match answer {
+            Some(RouteNetlinkMessage::NewRoute(route)) if route.header.kind == RouteType::Unicast => {
+                self.resolve(nbma, &route).await
+            }
+            _ => Ok(None),
         }
     }
 
-    async fn resolve(&self, nbma: IpAddr, route: &RouteMessage) -> Result<Option<NextHop>, Error> {
+    /// A link or a neighbour has changed: what is remembered of next hops is not believed any more.
+    pub fn forget(&mut self) {
+        self.remembered.clear();
+    }
+
+    async fn resolve(&mut self, nbma: IpAddr, route: &RouteMessage) -> Result<Option<NextHop>, Error> {
         let mut outgoing = None;
         let mut path_mtu = u32::MAX;
         for attribute in &route.attributes {
@@ -125,20 +144,31 @@ impl Underlay {
             }
         }
         let Some(ifindex) = outgoing else { return Ok(None) };
+        let address = gateway(&route.attributes).unwrap_or(nbma);
+        let Some(Particulars { source_mac, gateway_mac, mtu }) = self.particulars(ifindex, address).await?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(NextHop { ifindex, address, source_mac, gateway_mac, mtu: mtu.min(path_mtu) }))
+    }
+
+    /// What is known of the next hop `address` on the interface `ifindex`; `None` when that is no more.
+    async fn particulars(&mut self, ifindex: u32, address: IpAddr) -> Result<Option<Particulars>, Error> {
+        if let Some(found) = self.remembered.get(&(ifindex, address)) {
+            return Ok(Some(*found));
+        }
         // The interface can go between the two questions.
         let Some(interface) = interfaces::by_index(&self.netlink, ifindex).await? else { return Ok(None) };
-        let address = gateway(&route.attributes).unwrap_or(nbma);
         let gateway_mac = match interface.mac {
             Some(_) => self.entry(ifindex, address).await?.and_then(|entry| usable_address(&entry)),
             None => None,
         };
-        Ok(Some(NextHop {
-            ifindex,
-            address,
-            source_mac: interface.mac,
-            gateway_mac,
-            mtu: interface.mtu.min(path_mtu),
-        }))
+        let found = Particulars { source_mac: interface.mac, gateway_mac, mtu: interface.mtu };
+        // One that is being resolved is about to change.
+        if gateway_mac.is_some() && self.remembered.len() < REMEMBERED {
+            self.remembered.insert((ifindex, address), found);
+        }
+        Ok(Some(found))
     }
 
     /// Makes the kernel resolve the next hop `address` on the interface `ifindex` now and keep it reachable,

@@ -114,7 +114,7 @@ fn reports_neighbours_but_not_our_own() {
         let eth0 = pair();
         let mut monitor = subscribe().await;
         monitor.ignore_neighbours_of(link.ifindex);
-        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(1)).await.unwrap();
+        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(1)).unwrap();
         let change = |mac| Change::Neighbour { ifindex: eth0, address: address("192.0.2.1"), mac };
         ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud reachable dev eth0");
         assert_eq!(changes(&mut monitor).await, [change(Some([2, 0, 0, 0, 0, 1]))]);

@@ -21,7 +21,7 @@ fn address(text: &str) -> IpAddr {
 fn a_neighbour_is_permanent_extern_learned_and_marked_as_ours() {
     in_namespace(|netlink| async move {
         let link = tunnel(&netlink, "10.0.0.1/24").await;
-        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(7)).await.unwrap();
+        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(7)).unwrap();
         let shown = ip("neigh show dev dmvpn0");
         assert_eq!(shown.trim(), "10.0.0.5 lladdr 02:d4:00:00:00:07 extern_learn PERMANENT proto 54");
     });
@@ -41,7 +41,6 @@ fn packets_queued_behind_an_unanswered_request_leave_when_the_neighbour_is_set()
         assert!(ip("neigh show dev dmvpn0").contains("INCOMPLETE"));
 
         neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(0x0102_0304))
-            .await
             .unwrap();
         for payload in [b"queued one", b"queued two"] {
             let frame = capture.frame("a queued packet", carries(payload)).await;
@@ -60,9 +59,7 @@ fn packets_queued_for_an_ipv6_next_hop_leave_when_the_neighbour_is_set() {
         let sender = UdpSocket::bind("[2001:db8::1]:0").unwrap();
         sender.send_to(b"queued", "[2001:db8::5]:9").unwrap();
         eventually("INCOMPLETE", || ip("neigh show dev dmvpn0").contains("INCOMPLETE")).await;
-        neighbours::set(&netlink, link.ifindex, address("2001:db8::5"), PeerMac::from_index(9))
-            .await
-            .unwrap();
+        neighbours::set(&netlink, link.ifindex, address("2001:db8::5"), PeerMac::from_index(9)).unwrap();
         let frame = capture.frame("the queued packet", carries(b"queued")).await;
         assert_eq!(frame[..6], [0x02, 0xd4, 0, 0, 0, 9]);
         assert!(
@@ -79,7 +76,7 @@ fn replaces_a_neighbour_in_any_state() {
         ip("neigh add 10.0.0.6 lladdr 02:00:00:00:00:01 nud reachable dev dmvpn0");
         ip("neigh add 10.0.0.7 lladdr 02:00:00:00:00:01 nud permanent dev dmvpn0");
         for (host, index) in [("10.0.0.5", 1), ("10.0.0.5", 2), ("10.0.0.6", 3), ("10.0.0.7", 4)] {
-            neighbours::set(&netlink, link.ifindex, address(host), PeerMac::from_index(index)).await.unwrap();
+            neighbours::set(&netlink, link.ifindex, address(host), PeerMac::from_index(index)).unwrap();
             let expected = format!("{host} lladdr 02:d4:00:00:00:0{index} extern_learn PERMANENT");
             assert!(ip("neigh show dev dmvpn0").contains(&expected), "{expected}");
         }
@@ -96,7 +93,7 @@ fn lists_ours_only() {
         ip("link add eth0 type veth peer name eth1");
         ip("neigh add 10.0.0.11 lladdr 02:d4:00:00:00:01 nud permanent dev eth0");
         for (host, index) in [("10.0.0.5", 1), ("2001:db8::5", 2)] {
-            neighbours::set(&netlink, link.ifindex, address(host), PeerMac::from_index(index)).await.unwrap();
+            neighbours::set(&netlink, link.ifindex, address(host), PeerMac::from_index(index)).unwrap();
         }
         let found = neighbours::list_ours(&netlink, link.ifindex).await.unwrap();
         let expected = [
@@ -111,9 +108,9 @@ fn lists_ours_only() {
 fn removes_a_neighbour_once() {
     in_namespace(|netlink| async move {
         let link = tunnel(&netlink, "10.0.0.1/24").await;
-        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(7)).await.unwrap();
+        neighbours::set(&netlink, link.ifindex, address("10.0.0.5"), PeerMac::from_index(7)).unwrap();
         for _ in 0..2 {
-            neighbours::remove(&netlink, link.ifindex, address("10.0.0.5")).await.unwrap();
+            neighbours::remove(&netlink, link.ifindex, address("10.0.0.5")).unwrap();
             assert_eq!(ip("neigh show dev dmvpn0"), "");
         }
     });
@@ -122,7 +119,7 @@ fn removes_a_neighbour_once() {
 #[test]
 fn names_the_neighbour_and_the_interface_that_is_gone() {
     in_namespace(|netlink| async move {
-        let set = neighbours::set(&netlink, 4711, address("10.0.0.5"), PeerMac::from_index(7)).await;
+        let set = neighbours::set(&netlink, 4711, address("10.0.0.5"), PeerMac::from_index(7));
         let text = set.unwrap_err().to_string();
         assert!(
             text.starts_with("set neighbour 10.0.0.5 on interface number 4711: No such device"),
@@ -147,7 +144,7 @@ fn more_neighbours_than_the_kernels_table_limit_stay() {
                 u8::try_from(index / 200).unwrap() + 1,
                 u8::try_from(index % 200).unwrap(),
             ]);
-            neighbours::set(&netlink, link.ifindex, host, PeerMac::from_index(index)).await.unwrap();
+            neighbours::set(&netlink, link.ifindex, host, PeerMac::from_index(index)).unwrap();
         }
         println!("{count} neighbours set in {:?}", start.elapsed());
         // Others make the kernel collect.

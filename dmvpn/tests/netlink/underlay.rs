@@ -25,7 +25,7 @@ fn network() -> Elsewhere {
     router
 }
 
-async fn way(underlay: &Underlay, nbma: &str) -> dmvpn::netlink::underlay::NextHop {
+async fn way(underlay: &mut Underlay, nbma: &str) -> dmvpn::netlink::underlay::NextHop {
     underlay.next_hop(address(nbma), address("192.0.2.10")).await.unwrap().expect("a way")
 }
 
@@ -33,17 +33,37 @@ async fn way(underlay: &Underlay, nbma: &str) -> dmvpn::netlink::underlay::NextH
 fn names_the_gateway_or_the_neighbour_itself() {
     in_namespace(|netlink| async move {
         let _router = network();
-        let underlay = Underlay::new(netlink);
-        let far = way(&underlay, "203.0.113.5").await;
+        let mut underlay = Underlay::new(netlink);
+        let far = way(&mut underlay, "203.0.113.5").await;
         assert_eq!((far.ifindex, far.address), (index_of("eth0"), address("192.0.2.1")));
         assert_eq!((far.source_mac, far.gateway_mac, far.mtu), (Some(OWN_MAC), None, 1500));
-        let near = way(&underlay, "192.0.2.77").await;
+        let near = way(&mut underlay, "192.0.2.77").await;
         assert_eq!(near.address, address("192.0.2.77"));
 
         ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud stale dev eth0");
-        assert_eq!(way(&underlay, "203.0.113.5").await.gateway_mac, Some(GATEWAY_MAC));
+        assert_eq!(way(&mut underlay, "203.0.113.5").await.gateway_mac, Some(GATEWAY_MAC));
         ip("route add 203.0.113.0/24 via 192.0.2.1 mtu 1400");
-        assert_eq!(way(&underlay, "203.0.113.5").await.mtu, 1400);
+        assert_eq!(way(&mut underlay, "203.0.113.5").await.mtu, 1400);
+    });
+}
+
+#[test]
+fn what_was_read_of_a_next_hop_is_good_until_something_changes() {
+    in_namespace(|netlink| async move {
+        let _router = network();
+        let mut underlay = Underlay::new(netlink);
+        ip("neigh add 192.0.2.1 lladdr 02:00:00:00:00:01 nud stale dev eth0");
+        assert_eq!(way(&mut underlay, "203.0.113.5").await.gateway_mac, Some(GATEWAY_MAC));
+        ip("neigh replace 192.0.2.1 lladdr 02:00:00:00:00:03 nud stale dev eth0");
+        ip("link set eth0 mtu 1300");
+        let remembered = way(&mut underlay, "203.0.113.6").await;
+        assert_eq!((remembered.gateway_mac, remembered.mtu), (Some(GATEWAY_MAC), 1500));
+        underlay.forget();
+        let found = way(&mut underlay, "203.0.113.6").await;
+        assert_eq!((found.gateway_mac, found.mtu), (Some([2, 0, 0, 0, 0, 3]), 1300));
+        // A route is another matter.
+        ip("route add blackhole 203.0.113.6");
+        assert_eq!(underlay.next_hop(address("203.0.113.6"), address("192.0.2.10")).await.unwrap(), None);
     });
 }
 
@@ -53,7 +73,7 @@ fn there_may_be_no_way() {
         let _router = network();
         ip("route add blackhole 198.51.100.0/25");
         ip("route add unreachable 198.51.100.128/25");
-        let underlay = Underlay::new(netlink);
+        let mut underlay = Underlay::new(netlink);
         for nbma in ["198.51.100.1", "198.51.100.129", "192.0.2.10"] {
             assert_eq!(
                 underlay.next_hop(address(nbma), address("192.0.2.10")).await.unwrap(),
@@ -83,10 +103,10 @@ fn follows_a_rule_for_the_source() {
         ip("address add 192.0.2.12/24 dev eth0");
         ip("rule add from 192.0.2.12 lookup 100");
         ip("route add default via 192.0.2.99 table 100");
-        let underlay = Underlay::new(netlink);
+        let mut underlay = Underlay::new(netlink);
         let found = underlay.next_hop(address("203.0.113.5"), address("192.0.2.12")).await.unwrap().unwrap();
         assert_eq!(found.address, address("192.0.2.99"));
-        assert_eq!(way(&underlay, "203.0.113.5").await.address, address("192.0.2.1"));
+        assert_eq!(way(&mut underlay, "203.0.113.5").await.address, address("192.0.2.1"));
     });
 }
 
@@ -97,7 +117,7 @@ fn an_interface_without_link_layer_addresses_has_none() {
         ip("address add 192.0.2.10/24 dev tun0");
         ip("link set tun0 up");
         ip("route add default dev tun0");
-        let found = way(&Underlay::new(netlink), "203.0.113.5").await;
+        let found = way(&mut Underlay::new(netlink), "203.0.113.5").await;
         assert_eq!(
             (found.address, found.source_mac, found.gateway_mac),
             (address("203.0.113.5"), None, None)
@@ -109,7 +129,7 @@ fn gateway_entry() -> String {
     ip("neigh show 192.0.2.1 dev eth0")
 }
 
-async fn resolved(underlay: &Underlay) {
+async fn resolved(underlay: &mut Underlay) {
     eventually("the gateway is known", || gateway_entry().contains("lladdr 02:00:00:00:00:01")).await;
     assert_eq!(way(underlay, "203.0.113.5").await.gateway_mac, Some(GATEWAY_MAC));
 }
@@ -124,7 +144,7 @@ fn the_kernel_keeps_the_gateway_fresh_and_learns_its_new_address_by_itself() {
         let mut underlay = Underlay::new(netlink);
         underlay.keep_fresh(index_of("eth0"), address("192.0.2.1")).await.unwrap();
         assert!(!underlay.needs_pokes());
-        resolved(&underlay).await;
+        resolved(&mut underlay).await;
         assert!(
             gateway_entry().contains("managed") && gateway_entry().contains("extern_learn"),
             "{}",
@@ -155,7 +175,7 @@ fn pokes_keep_the_gateway_fresh_on_old_kernels() {
         let mut underlay = Underlay::with_pokes(netlink);
         underlay.keep_fresh(index_of("eth0"), address("192.0.2.1")).await.unwrap();
         assert!(underlay.needs_pokes());
-        resolved(&underlay).await;
+        resolved(&mut underlay).await;
         assert!(!gateway_entry().contains("managed"), "{}", gateway_entry());
 
         router.ip("link set gw0 address 02:00:00:00:00:03");
@@ -181,7 +201,7 @@ fn an_entry_the_operator_made_permanent_stays_so() {
         underlay.keep_fresh(index_of("eth0"), address("192.0.2.1")).await.unwrap();
         underlay.release_all().await.unwrap();
         assert_eq!(gateway_entry().trim(), "192.0.2.1 lladdr 02:00:00:00:00:09 PERMANENT");
-        assert_eq!(way(&underlay, "203.0.113.5").await.gateway_mac, Some([2, 0, 0, 0, 0, 9]));
+        assert_eq!(way(&mut underlay, "203.0.113.5").await.gateway_mac, Some([2, 0, 0, 0, 0, 9]));
     });
 }
 

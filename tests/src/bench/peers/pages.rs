@@ -170,10 +170,22 @@ fn registrations(findings: &Findings, spokes: &str, [ours, theirs]: [&Sample; 2]
     }
     Ok(Section {
         title: "Registrations".to_owned(),
-        text: vec![format!(
-            "{spokes} spokes register with each server. A request is sent again when there is no answer within half a \
-             second."
-        )],
+        text: vec![
+            format!(
+                "{spokes} spokes register with each server. A request is sent again when there is no answer within half \
+                 a second."
+            ),
+            "The servers promise different things. nhrpd hands a new neighbour to zebra, and answers without waiting for \
+             it; zebra brings it to the kernel, on the other processor. The agent answers when the peer is in the maps \
+             and the neighbour in the kernel, so that whoever hears the answer may send at once, and does all of that \
+             itself: 22 system calls for a first registration, 16 of them for maps, 4 for a route and the neighbour, 2 \
+             for the packets. A renewal needs the last two."
+                .to_owned(),
+            "Where the time goes, by a profile outside the guest (10,000 first registrations, `perf record -e cpu-clock`): \
+             41 µs of processor time each, of which 31 % for maps, 22 % for route and neighbour, 18 % for the packets, \
+             22 % in the agent's own code."
+                .to_owned(),
+        ],
         plot: Some(Plot {
             name: "peers-registrations".to_owned(),
             alt: "Registrations a second into the agent, against nhrpd".to_owned(),

@@ -179,7 +179,7 @@ fn registrations(findings: &Findings, spokes: &str, [ours, theirs]: [&Sample; 2]
              it; zebra brings it to the kernel, on the other processor. The agent answers when the peer is in the maps \
              and the neighbour in the kernel, so that whoever hears the answer may send at once, and does all of that \
              itself: 22 system calls for a first registration, 16 of them for maps, 4 for a route and the neighbour, 2 \
-             for the packets. A renewal needs the last two."
+             for the packets. A renewal needs those two alone."
                 .to_owned(),
             "Where the time goes, by a profile outside the guest (10,000 first registrations, `perf record -e cpu-clock`): \
              41 µs of processor time each, of which 31 % for maps, 22 % for route and neighbour, 18 % for the packets, \

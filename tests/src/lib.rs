@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod command;
 pub mod config;
 pub mod crowd;
+pub mod exit;
 pub mod lab;
 pub mod labs;
 pub mod namespace;

@@ -1,5 +1,7 @@
 //! Cuts an IPv4 packet into fragments (RFC 791, 3.2).
 
+use crate::checksum::sum;
+
 /// Bytes of a header without options.
 const HEADER: usize = 20;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -71,17 +73,6 @@ fn later_header(header: &[u8]) -> Vec<u8> {
         later[0] = first & 0xf0 | words;
     }
     later
-}
-
-/// One's complement sum of 16-bit words in network order, the last one filled up with zero.
-pub(super) fn sum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = 0;
-    for pair in bytes.chunks(2) {
-        let word = u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]);
-        sum += u32::from(word);
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum & 0xffff).unwrap_or_default()
 }
 
 #[cfg(test)]

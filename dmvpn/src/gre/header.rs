@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::checksum::sum;
+
 /// What a GRE header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gre {
@@ -87,16 +89,4 @@ impl Gre {
         });
         Ok(Self { protocol: u16::from_be_bytes([p0, p1]), key, sequence, checksum, length })
     }
-}
-
-/// One's complement sum of 16 bit words, which is 0xFFFF over a packet with the right checksum (RFC 1071).
-fn sum(bytes: &[u8]) -> u16 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let last = rest.first().map_or(0, |byte| u64::from(*byte) << 8);
-    let mut sum = words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>() + last;
-    while sum > 0xFFFF {
-        sum = (sum & 0xFFFF) + (sum >> 16);
-    }
-    let [.., high, low] = sum.to_be_bytes();
-    u16::from_be_bytes([high, low])
 }

@@ -6,16 +6,7 @@ use dmvpn_common::DropReason;
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{Gre, GreChecksum, GreFault, Inner};
-
-/// One's complement sum of 16-bit words, folded.
-fn sum(bytes: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-    let mut sum: u32 = bytes.chunks(2).map(word).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap()
-}
+use crate::checksum::sum;
 
 /// A GRE packet with these options, and with these reserved bits.
 fn gre(checksum: bool, key: Option<u32>, sequence: Option<u32>, reserved: u16, payload: &[u8]) -> Vec<u8> {

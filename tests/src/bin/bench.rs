@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum as _};
-use dmvpn_tests::bench::{self, Extent, Pages, Part, Thresholds};
+use dmvpn_tests::{
+    bench::{self, Extent, Pages, Part, Thresholds},
+    exit::exit_code,
+};
 
 /// Measures the data path, TCP through the tunnel, the control plane, and software of others beside ours. Needs root.
 #[derive(Parser)]
@@ -32,14 +35,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 /// Whether every figure is within its limits, or nobody asked.

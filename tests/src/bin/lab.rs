@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dmvpn_tests::labs::{self, Options, Output, Verdict};
+use dmvpn_tests::{
+    exit::exit_code,
+    labs::{self, Options, Output, Verdict},
+};
 use serde::Serialize;
 
 /// Runs labs by name, and says what each step showed. Needs root.
@@ -44,14 +47,7 @@ struct All<'a> {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(Arguments::parse()))
 }
 
 /// Whether every step of every lab was as it should be.

@@ -4,7 +4,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dmvpn_tests::sim::{self, Outcome, Progress, Settings};
+use dmvpn_tests::{
+    exit::exit_code,
+    sim::{self, Outcome, Progress, Settings},
+};
 
 /// Simulates a network of real engines in virtual time, and checks it at every step.
 #[derive(Parser)]
@@ -28,14 +31,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 /// Whether no invariant was violated.

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use dmvpn::checksum::sum;
+
 const HEADER: usize = 20;
 const ICMP: u8 = 1;
 const ECHO_REPLY: u8 = 0;
@@ -79,14 +81,6 @@ fn seal(header: &mut [u8; HEADER]) {
     header[10..12].fill(0);
     let checksum = (!sum(header)).to_be_bytes();
     header[10..12].copy_from_slice(&checksum);
-}
-
-fn sum(bytes: &[u8]) -> u16 {
-    let (words, rest) = bytes.as_chunks::<2>();
-    let total: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
-    let total = total + rest.first().map_or(0, |byte| u32::from(*byte) << 8);
-    let folded = (total & 0xffff) + (total >> 16);
-    u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or(0)
 }
 
 #[cfg(test)]

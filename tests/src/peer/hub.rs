@@ -107,14 +107,7 @@ impl Hub {
                         out.push(Out::Say(format!("{address} says good-bye")));
                     }
                 }
-                let wants_reply = !packet.flags.contains(Flags::PURGE_NO_REPLY);
-                if wants_reply && let Some(mut reply) = packet.into_reply() {
-                    settings.sign(&mut reply);
-                    out.push(Out::Nhrp(from, reply));
-                }
-            }
-            Body::ErrorIndication(error) => {
-                out.push(Out::Say(format!("error of {from}: {:?}", error.code)));
+                out.extend(settings.purge_reply(packet).map(|reply| Out::Nhrp(from, reply)));
             }
             _ => {}
         }

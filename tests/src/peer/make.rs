@@ -48,6 +48,16 @@ impl Settings {
         packet
     }
 
+    /// The reply to a Purge Request that wants one.
+    pub(super) fn purge_reply(&self, purge: Packet) -> Option<Packet> {
+        if purge.flags.contains(Flags::PURGE_NO_REPLY) {
+            return None;
+        }
+        let mut reply = purge.into_reply()?;
+        self.sign(&mut reply);
+        Some(reply)
+    }
+
     /// The reply to a Resolution Request for something that is behind this node: `prefix` bits of it.
     pub(super) fn resolution_reply(&self, request: Packet, prefix: u8) -> Option<Packet> {
         let (kept, added) = self.profile.reply_flags;

@@ -157,6 +157,10 @@ impl Node {
             self.say(format!("{from}: a purge, which this router ignores"));
             return;
         }
+        if let Body::ErrorIndication(error) = &packet.body {
+            self.say(format!("error of {from}: {:?}", error.code));
+            return;
+        }
         match &mut self.kind {
             Kind::Spoke(spoke) => spoke.take(&self.settings, now, from, packet, &mut self.out),
             Kind::Hub(hub) => hub.take(&self.settings, now, from, packet, &mut self.out),

@@ -144,14 +144,7 @@ impl Spoke {
                         out.push(Out::Say(format!("{network} was purged by {from}")));
                     }
                 }
-                let wants_reply = !packet.flags.contains(dmvpn::nhrp::wire::Flags::PURGE_NO_REPLY);
-                if wants_reply && let Some(mut reply) = packet.into_reply() {
-                    settings.sign(&mut reply);
-                    out.push(Out::Nhrp(from, reply));
-                }
-            }
-            Body::ErrorIndication(error) => {
-                out.push(Out::Say(format!("error of {from}: {:?}", error.code)));
+                out.extend(settings.purge_reply(packet).map(|reply| Out::Nhrp(from, reply)));
             }
             _ => {}
         }

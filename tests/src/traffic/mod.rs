@@ -12,4 +12,4 @@ pub use frames::{FrameSender, FrameWatcher};
 pub use path::{Probe, path};
 pub use ping::{Reply, ping};
 pub use ping6::{ping6, ping6_by_kernel};
-pub use stream::{Report, Stream};
+pub use stream::{Report, Stream, finish_without_loss};

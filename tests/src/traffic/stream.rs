@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::{namespace::Namespace, poll};
@@ -123,6 +123,15 @@ impl Stream {
         let sent = self.shared.0.sent.load(Ordering::Relaxed);
         Ok(receiver.report(sent))
     }
+}
+
+/// Stops these streams; an error when one of them lost a packet.
+pub fn finish_without_loss(streams: impl IntoIterator<Item = Stream>) -> Result<()> {
+    for stream in streams {
+        let report = stream.finish()?;
+        ensure!(report.lost.is_empty(), "packets were lost: {report:?}");
+    }
+    Ok(())
 }
 
 /// Sends until told to stop. Packet `n` is due at `n / rate` seconds; a late one is sent at once.

@@ -33,10 +33,8 @@ struct Station {
     more: &'static str,
 }
 
-const fn station(case: &'static str, tunnel: [u8; 4], nbma: [u8; 4]) -> Station {
-    let [a, b, c, d] = tunnel;
-    let [e, f, g, h] = nbma;
-    Station { case, tunnel: Ipv4Addr::new(a, b, c, d), nbma: Ipv4Addr::new(e, f, g, h), more: "" }
+fn station(case: &'static str, tunnel: [u8; 4], nbma: [u8; 4]) -> Station {
+    Station { case, tunnel: tunnel.into(), nbma: nbma.into(), more: "" }
 }
 
 /// Takes the addresses of the lab away and gives the node those that its configuration expects.

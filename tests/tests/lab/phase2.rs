@@ -4,23 +4,31 @@ use std::time::Duration;
 
 use anyhow::Result;
 use dmvpn_tests::{
+    agent::Agent,
     lab::{Addressing, Lab, Plan},
     poll,
+    traffic::finish_without_loss,
 };
 use nix::sys::signal::Signal;
+
+/// Waits until the first spoke sends data straight to the second.
+fn wait_direct(lab: &Lab, spoke: &Agent) -> Result<()> {
+    let other = lab.spokes[1].nbma;
+    poll::until_matches(
+        "spoke-a to exchange data with spoke-b",
+        Duration::from_secs(15),
+        || spoke.peers(),
+        |peers| peers.iter().any(|peer| peer.nbma == other && peer.sent_packets > 0),
+    )
+    .map(drop)
+}
 
 fn relays_by_the_hub_then_goes_directly(addressing: Addressing) -> Result<()> {
     let lab = Lab::new(Plan { phase: 2, addressing, ..Plan::default() })?;
     let (hub, spokes) = lab.start_all()?;
     // The very first packet of the stream is the one that asks for the next hop.
     let stream = lab.stream(0, 1, 1000)?;
-    let to_spoke_b = lab.spokes[1].nbma;
-    poll::until_matches(
-        "spoke-a to exchange data with spoke-b",
-        Duration::from_secs(15),
-        || spokes[0].peers(),
-        |peers| peers.iter().any(|peer| peer.nbma == to_spoke_b && peer.sent_packets > 0),
-    )?;
+    wait_direct(&lab, &spokes[0])?;
     stream.wait_received(500)?;
     assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
     let relayed = hub.packets_sent()?;
@@ -28,9 +36,7 @@ fn relays_by_the_hub_then_goes_directly(addressing: Addressing) -> Result<()> {
     stream.wait_received(500)?;
     assert_eq!(hub.packets_sent()?, relayed, "the hub still carries data");
 
-    let report = stream.finish()?;
-    assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    Ok(())
+    finish_without_loss([stream])
 }
 
 #[test]
@@ -44,17 +50,9 @@ fn the_hub_carries_everything_as_long_as_there_is_no_answer() -> Result<()> {
     assert!(hub.packets_sent()? >= 2000);
 
     spokes[1].signal(Signal::SIGCONT)?;
-    let to_spoke_b = lab.spokes[1].nbma;
-    poll::until_matches(
-        "spoke-a to exchange data with spoke-b",
-        Duration::from_secs(15),
-        || spokes[0].peers(),
-        |peers| peers.iter().any(|peer| peer.nbma == to_spoke_b && peer.sent_packets > 0),
-    )?;
+    wait_direct(&lab, &spokes[0])?;
     assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
-    let report = stream.finish()?;
-    assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    Ok(())
+    finish_without_loss([stream])
 }
 
 #[test]

@@ -6,6 +6,7 @@ use anyhow::Result;
 use dmvpn_tests::{
     lab::{Addressing, Lab, Plan},
     poll,
+    traffic::finish_without_loss,
 };
 
 fn makes_a_shortcut(plan: Plan) -> Result<()> {
@@ -31,9 +32,7 @@ fn makes_a_shortcut(plan: Plan) -> Result<()> {
     let relayed = hub.packets_sent()?;
     stream.wait_received(500)?;
     assert_eq!(hub.packets_sent()?, relayed, "the hub still carries data");
-    for report in [stream.finish()?, back.finish()?] {
-        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    }
+    finish_without_loss([stream, back])?;
     Ok(())
 }
 
@@ -68,26 +67,18 @@ fn makes_shortcuts_between_all_of_four_spokes() -> Result<()> {
         spokes[*from].wait_shortcut(lab.spoke_lan(*to)?.prefix)?;
         assert_eq!(lab.path(*from, *to)?.len(), 4, "from {from} to {to}");
     }
-    for stream in streams {
-        let report = stream.finish()?;
-        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    }
-    Ok(())
+    finish_without_loss(streams)
 }
 
 #[test]
 fn a_shortcut_does_not_need_the_hub() -> Result<()> {
     let lab = Lab::new(Plan::default())?;
     let (_hub, spokes) = lab.start_all()?;
-    let (there, back) = (lab.stream(0, 1, 1000)?, lab.stream(1, 0, 1000)?);
-    spokes[0].wait_shortcut(lab.spoke_lan(1)?.prefix)?;
-    spokes[1].wait_shortcut(lab.spoke_lan(0)?.prefix)?;
+    let [there, back] = lab.streams_by_shortcuts(&spokes, 1000)?;
 
     lab.underlay.command("ip link set hub down")?;
     there.wait_received(2000)?;
-    for report in [there.finish()?, back.finish()?] {
-        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    }
+    finish_without_loss([there, back])?;
     Ok(())
 }
 

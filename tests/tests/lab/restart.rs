@@ -7,6 +7,7 @@ use dmvpn_tests::{
     agent::Agent,
     lab::{Lab, Plan},
     poll,
+    traffic::finish_without_loss,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,10 +21,7 @@ fn replies(spoke: &Agent) -> Result<u64> {
 fn spoke_killed_and_restarted_loses_no_packet() -> Result<()> {
     let lab = Lab::new(Plan { registration_interval: 2, ..Plan::default() })?;
     let (_hub, spokes) = lab.start_all()?;
-    let (there, back) = (lab.stream(0, 1, 1000)?, lab.stream(1, 0, 1000)?);
-    let (a, b) = (lab.spoke_lan(0)?.prefix, lab.spoke_lan(1)?.prefix);
-    spokes[0].wait_shortcut(b)?;
-    spokes[1].wait_shortcut(a)?;
+    let [there, back] = lab.streams_by_shortcuts(&spokes, 1000)?;
     let mut spokes = spokes.into_iter();
     let first = spokes.next().expect("spoke-a");
     let other = spokes.next().expect("spoke-b");
@@ -34,14 +32,12 @@ fn spoke_killed_and_restarted_loses_no_packet() -> Result<()> {
     there.wait_received(2000)?;
 
     second.wait_registered()?;
-    let row = second.wait_shortcut(b)?;
+    let row = second.wait_shortcut(lab.spoke_lan(1)?.prefix)?;
     assert_eq!(row.nbma, Some(lab.spokes[1].nbma.into()), "the shortcut was adopted");
     assert_eq!(lab.path(0, 1)?, ["lan-a", "spoke-a", "spoke-b", "lan-b"]);
     let before = replies(&second)?;
     poll::until("a further registration", PATIENCE, || Ok((replies(&second)? > before).then_some(())))?;
-    for report in [there.finish()?, back.finish()?] {
-        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    }
+    finish_without_loss([there, back])?;
     drop(other);
     Ok(())
 }
@@ -64,9 +60,7 @@ fn hub_killed_and_restarted_loses_no_packet() -> Result<()> {
         let before = replies(spoke)?;
         poll::until("a further registration", PATIENCE, || Ok((replies(spoke)? > before).then_some(())))?;
     }
-    for report in [there.finish()?, back.finish()?] {
-        assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    }
+    finish_without_loss([there, back])?;
     Ok(())
 }
 
@@ -81,7 +75,5 @@ fn new_shortcuts_are_made_after_the_hub_was_restarted() -> Result<()> {
     }
     let stream = lab.stream(0, 1, 1000)?;
     spokes[0].wait_shortcut(lab.spoke_lan(1)?.prefix)?;
-    let report = stream.finish()?;
-    assert_eq!(report.lost, [] as [u64; 0], "{report:?}");
-    Ok(())
+    finish_without_loss([stream])
 }

@@ -9,7 +9,10 @@ use nix::{
 use socket2::{Domain, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::agent::{fragment::sum, link_address::address, socket::set_option};
+use crate::{
+    agent::{link_address::address, socket::set_option},
+    checksum::sum,
+};
 
 /// `struct virtio_net_hdr`, which the kernel puts before every frame: flags, kind of segmentation, header length,
 /// segment size, where the checksum begins and where in that it stands. Numbers are in the machine's order.

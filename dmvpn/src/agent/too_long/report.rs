@@ -11,7 +11,7 @@ use std::{
 use nix::libc;
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use crate::agent::fragment::sum;
+use crate::checksum::sum;
 
 /// Most of an IPv4 packet that is quoted, so that the message has 576 bytes (RFC 1812, 4.3.2.3).
 const QUOTE_IPV4: usize = 576 - 20 - 8;

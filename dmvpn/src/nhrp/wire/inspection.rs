@@ -1,10 +1,11 @@
 //! Reading a packet to look at it: a wrong checksum, or a capture that cut the packet, does not hide the rest.
 
 use super::{
-    DecodeError, EncodeError, Fault, Packet, checksum,
+    DecodeError, EncodeError, Fault, Packet,
     packet::{CHECKSUM, EXTENSION_OFFSET, HEADER, SIZE, VERSION, VERSION_OFFSET},
     reader::Reader,
 };
+use crate::checksum;
 
 /// A packet, and what its encoder worked out: for tools that show packets. To act on one, use
 /// [`Packet::decode`].

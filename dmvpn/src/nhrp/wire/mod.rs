@@ -10,7 +10,6 @@
 mod address;
 mod authentication;
 mod body;
-mod checksum;
 mod cie;
 mod code;
 mod error;

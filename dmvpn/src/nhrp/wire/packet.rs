@@ -9,11 +9,12 @@ use super::{
         address_from, address_length, check_length, check_subaddress_length, check_type_and_length,
         subaddress_length, write_address,
     },
-    body, checksum,
+    body,
     cie::{Budget, Families},
     extension,
     reader::Reader,
 };
+use crate::checksum;
 
 /// The only version (`ar$op.version`).
 pub(super) const VERSION: u8 = 1;

@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use dmvpn_tests::lab;
+use dmvpn_tests::{exit::exit_code, lab};
 use scenes::Demo;
 use story::Story;
 use summary::Summary;
@@ -39,15 +39,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run(&Arguments::parse()))
 }
 
 /// Whether everything that was to be shown was seen.

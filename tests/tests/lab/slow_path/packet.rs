@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use dmvpn::checksum::sum;
+
 const GRE: u8 = 47;
 const UDP: u8 = 17;
 
@@ -159,14 +161,4 @@ fn datagram(payload: &[u8]) -> Vec<u8> {
     datagram.extend([0, 0]);
     datagram.extend(payload);
     datagram
-}
-
-/// One's complement sum of 16-bit words.
-fn sum(bytes: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-    let mut sum: u32 = bytes.chunks(2).map(word).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap()
 }

@@ -55,7 +55,7 @@ fn check(vector: &str, packet: &Packet) {
 pub(crate) fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes[12..14].fill(0);
     let end = usize::from(u16::from_be_bytes([bytes[10], bytes[11]])).min(bytes.len());
-    let checksum = !super::checksum::sum(&bytes[..end]);
+    let checksum = !crate::checksum::sum(&bytes[..end]);
     bytes[12..14].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }

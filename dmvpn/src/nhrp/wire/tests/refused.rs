@@ -58,7 +58,7 @@ fn the_checksum_does_not_cover_what_follows() {
     assert!(Packet::decode(&bytes).is_ok());
     // One that fits the whole buffer is wrong.
     bytes[12..14].fill(0);
-    let sum = crate::nhrp::wire::checksum::sum(&bytes);
+    let sum = crate::checksum::sum(&bytes);
     bytes[12..14].copy_from_slice(&(!sum).to_be_bytes());
     refused(&bytes, 12, Fault::Checksum);
 }

@@ -13,6 +13,8 @@
 //!                                   lan-a           lan-b
 //! ```
 
+mod streams;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
@@ -32,7 +34,7 @@ use crate::{
     config::Config,
     namespace::{self, Namespace},
     poll,
-    traffic::{self, Probe, Stream},
+    traffic::{self, Probe},
     undo::{Undo, remove_directory},
     wire,
 };
@@ -234,21 +236,6 @@ impl Lab {
             names.push(owner.map_or_else(|| hop.to_string(), str::to_owned));
         }
         Ok(names)
-    }
-
-    /// A stream of numbered packets from LAN to LAN, see [`Stream::start`].
-    pub fn stream(&self, from: usize, to: usize, rate: u32) -> Result<Stream> {
-        let (from, to) = (self.spoke_lan(from)?, self.spoke_lan(to)?);
-        Stream::start(&from.host, &to.host, to.address, rate)
-    }
-
-    /// Streams from a LAN to the hub's own tunnel address, and from the hub to that LAN.
-    pub fn streams_with_hub(&self, lan: usize, rate: u32) -> Result<[Stream; 2]> {
-        let (lan, hub) = (self.spoke_lan(lan)?, &self.hub);
-        Ok([
-            Stream::start(&lan.host, &hub.namespace, hub.address, rate)?,
-            Stream::start(&hub.namespace, &lan.host, lan.address, rate)?,
-        ])
     }
 
     /// The LAN behind a spoke, by number from 0.

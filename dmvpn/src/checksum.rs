@@ -1,10 +1,10 @@
-//! The checksum of the packet.
+//! The Internet checksum (RFC 1071), which NHRP, IPv4, GRE and UDP have.
 
 /// One's complement sum of 16 bit big-endian words; a last odd byte is the high half of its word (RFC 1071).
 ///
 /// The sum over a packet whose checksum field is right is 0xFFFF. The field itself is the complement of the sum
 /// over the packet with 0 in the field.
-pub(super) fn sum(bytes: &[u8]) -> u16 {
+pub fn sum(bytes: &[u8]) -> u16 {
     // Four bytes at a time: 2^16 = 1 in this arithmetic, so the halves may be added up later. A packet has fewer
     // than 2^16 bytes, so nothing is lost in 64 bits.
     let (words, rest) = bytes.as_chunks::<4>();

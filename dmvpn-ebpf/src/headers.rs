@@ -6,8 +6,6 @@ use crate::{ethernet, ipv4, ipv6, mss::TCP, packet::Packet};
 
 /// Bytes from the frame's first on in which the headers have to end: IPv6 and 200 bytes of extension headers.
 const REACH: u32 = 320;
-/// Extension headers that are looked at. RFC 8200, 4.1, has four in front of one that nobody segments behind.
-const EXTENSIONS: u32 = 4;
 /// Extension headers (IANA, "IPv6 Extension Header Types").
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -34,22 +32,33 @@ pub fn length<P: Packet>(packet: &mut P, protocol: u16) -> Option<u32> {
     Some(network + u32::from(tcp.byte::<12>() >> 4) * 4)
 }
 
-/// What follows the IPv6 header and its extension headers, and how long they are.
+/// What follows the IPv6 header and its extension headers, and how long they are. RFC 8200, 4.1, has four in front of one
+/// that nobody segments behind.
 #[inline(always)]
 fn ipv6_length<P: Packet>(packet: &P) -> Option<(u8, u32)> {
     let header = packet.block::<{ ipv6::LENGTH as usize }>(ethernet::LENGTH as usize)?;
-    let (mut next, mut length) = (header.byte::<6>(), ipv6::LENGTH);
-    let mut number = 0;
-    while matches!(next, HOP_BY_HOP | ROUTING | DESTINATION) {
-        if number == EXTENSIONS {
-            return None;
-        }
-        let extension = packet.block::<2>(offset(length)?)?;
-        next = extension.byte::<0>();
-        length += (u32::from(extension.byte::<1>()) + 1) * 8;
-        number += 1;
+    let (next, length) = (header.byte::<6>(), ipv6::LENGTH);
+    // Not in a loop, which Linux 6.1 refuses here.
+    let (next, length) = behind_extension(packet, next, length)?;
+    let (next, length) = behind_extension(packet, next, length)?;
+    let (next, length) = behind_extension(packet, next, length)?;
+    let (next, length) = behind_extension(packet, next, length)?;
+    (!is_extension(next)).then_some((next, length))
+}
+
+/// What follows the extension header behind so many bytes, if `next` is one.
+#[inline(always)]
+fn behind_extension<P: Packet>(packet: &P, next: u8, length: u32) -> Option<(u8, u32)> {
+    if !is_extension(next) {
+        return Some((next, length));
     }
-    Some((next, length))
+    let extension = packet.block::<2>(offset(length)?)?;
+    Some((extension.byte::<0>(), length + (u32::from(extension.byte::<1>()) + 1) * 8))
+}
+
+#[inline(always)]
+const fn is_extension(next: u8) -> bool {
+    matches!(next, HOP_BY_HOP | ROUTING | DESTINATION)
 }
 
 /// Where in the frame a header is that so many bytes of the packet are in front of.

@@ -1,6 +1,6 @@
 //! An underlay of tagged frames (802.1Q): every NBMA address is on a VLAN device.
 
-use std::{net::Ipv4Addr, path::Path as File, process::Command, time::Duration};
+use std::{net::Ipv4Addr, path::Path as File, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use dmvpn::control::protocol::{Path, XdpHook};
@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     lab::{self, Lab, Node, Plan},
     namespace::Namespace,
-    poll, traffic,
+    traffic,
     wire::UNDERLAY,
 };
 
@@ -21,9 +21,6 @@ const VLAN: u16 = 100;
 
 /// Packets a second of a stream: what an emulated processor forwards with ease.
 const RATE: u32 = 200;
-
-/// Longest wait for frames in a capture.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) const LAB: Entry = Entry {
     name: "vm-vlan",
@@ -57,8 +54,10 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
         report.capture(&lab.underlay, &node.name, &format!("{xdp}-{}", node.name), Sender::Ours)?;
     }
     let config = |node| Config { source: format!("{below}.{VLAN}"), ..lab.config(node) };
-    let file = lab.hub.files.join("hub.pcap");
-    let capture = Capture::start(&lab.underlay, &lab.hub.name, &file)?;
+    // What the hub's programs forward and send, and what the tunnel program of a spoke sends.
+    let wires = [&lab.hub, &lab.spokes[0]].map(|node| (node, node.files.join(format!("{}.pcap", node.name))));
+    let captures = wires.each_ref().map(|(node, file)| Capture::start(&lab.underlay, &node.name, file));
+    let captures = captures.into_iter().collect::<Result<Vec<_>>>()?;
 
     let mut agents = None;
     report.step(format!("xdp: {xdp}: spokes register with the hub"), || {
@@ -90,11 +89,6 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
         ensure!(slow == [0, 0], "received and sent by the slow path: {slow:?}");
         Ok(format!("{forwarded} packets by {path:?}"))
     })?;
-    report.step(format!("xdp: {xdp}: every frame on the wire has the tag"), || {
-        let tagged = tagged_frames(&file)?;
-        Ok(format!("{tagged} frames of VLAN {VLAN}"))
-    })?;
-    drop(capture);
     report.step(format!("xdp: {xdp}: the hub itself talks to a LAN"), || {
         let mut seen = Vec::new();
         for stream in lab.streams_with_hub(0, RATE)? {
@@ -104,6 +98,14 @@ fn passes_traffic(report: &mut Report, xdp: &'static str, hook: XdpHook) -> Resu
             seen.push(account.sent.to_string());
         }
         Ok(format!("{} packets", seen.join(" and ")))
+    })?;
+    drop(captures);
+    report.step(format!("xdp: {xdp}: every frame on the wires has the tag, and no other"), || {
+        let seen = wires.iter().map(|(node, file)| {
+            let tagged = tagged_frames(file).with_context(|| format!("on the wire of {}", node.name))?;
+            Ok(format!("{tagged} frames of VLAN {VLAN} at {}", node.name))
+        });
+        Ok(seen.collect::<Result<Vec<_>>>()?.join(", "))
     })?;
     hub.kill()?;
     let hub = Agent::start(&lab.hub, &config(&lab.hub))?;
@@ -145,21 +147,22 @@ fn packets_by(agent: &Agent, path: Path) -> Result<[u64; 2]> {
         .fold([0, 0], |[received, sent], row| [received + row.received_packets, sent + row.sent_packets]))
 }
 
-/// Number of GRE frames in a capture, once there are a hundred; an error when one of them is not of [`VLAN`].
+/// Number of GRE frames in a capture that has ended; an error when one of them has not exactly the tag of [`VLAN`], with
+/// priority 0, as a VLAN device puts it on.
 fn tagged_frames(file: &File) -> Result<usize> {
-    poll::until("a hundred frames in the capture", PATIENCE, || {
-        // What tcpdump has not written to its end yet is an error of the reader.
-        let read = |filter: &str| {
-            command::output(Command::new("tcpdump").args(["-n", "-e", "-r"]).arg(file).arg(filter))
-        };
-        let Ok(untagged) = read("ip proto 47") else { return Ok(None) };
-        let Ok(tagged) = read("vlan and ip proto 47") else { return Ok(None) };
-        let mark = format!("vlan {VLAN},");
-        let other = untagged.lines().chain(tagged.lines().filter(|line| !line.contains(&mark))).next();
-        ensure!(other.is_none(), "a frame without the tag: {other:?}");
-        let count = tagged.lines().count();
-        Ok((count >= 100).then_some(count))
-    })
+    let read = |filter: &str| {
+        command::output(Command::new("tcpdump").args(["-n", "-e", "-r"]).arg(file).arg(filter))
+    };
+    // Each `vlan` of a filter looks behind one more tag.
+    let tagged = read("vlan and ip proto 47")?;
+    let (none, two) = (read("ip proto 47")?, read("vlan and vlan")?);
+    let mark = format!(" vlan {VLAN}, p 0, ethertype IPv4 (0x0800),");
+    let other = tagged.lines().filter(|line| !line.contains(&mark));
+    let other = none.lines().chain(two.lines()).chain(other).next();
+    ensure!(other.is_none(), "a frame with another tag, two or none: {other:?}");
+    let count = tagged.lines().count();
+    ensure!(count >= 100, "{count} frames only");
+    Ok(count)
 }
 
 /// Moves the address of the router's end of a node's wire to a VLAN device.

@@ -132,6 +132,7 @@ impl Hub {
             && self.clients.get(&address).is_some_and(|client| client.unique && client.nbma != from);
         let code = if taken { CieCode::ALREADY_REGISTERED } else { CieCode::SUCCESS };
         let Some(mut reply) = request.into_reply() else { return };
+        reply.hop_count = settings.profile.hops;
         for cie in reply.body.clients_mut().into_iter().flat_map(|clients| &mut clients.cies) {
             cie.code = code;
         }

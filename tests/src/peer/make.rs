@@ -17,9 +17,10 @@ impl Settings {
     /// A Registration Request. `server` is the protocol address of the server where that is known.
     pub(super) fn registration(&self, id: u32, server: Ipv4Addr, server_nbma: Ipv4Addr) -> Packet {
         let profile = self.profile;
-        let destination = match profile.destination {
-            super::Destination::Server => server,
-            super::Destination::Broadcast => self.network.broadcast(),
+        let (destination, server) = match profile.destination {
+            super::Destination::Server => (server, server),
+            super::Destination::Broadcast => (self.network.broadcast(), server),
+            super::Destination::Own => (self.address, Ipv4Addr::UNSPECIFIED),
         };
         let entry = Cie {
             prefix_length: profile.registration_prefix,
@@ -41,9 +42,15 @@ impl Settings {
     /// A Resolution Request for `destination`.
     pub(super) fn resolution(&self, id: u32, destination: Ipv4Addr) -> Packet {
         let profile = self.profile;
-        let entry = Cie { mtu: profile.resolution_mtu, holding_time: self.holding_time, ..Cie::default() };
+        let entry = Cie {
+            prefix_length: profile.resolution_prefix,
+            mtu: profile.resolution_mtu,
+            holding_time: self.holding_time,
+            ..Cie::default()
+        };
         let body = Body::ResolutionRequest(Clients { request_id: id, cies: vec![entry] });
         let mut packet = self.packet(destination, body).with_flags(Flags(profile.resolution_flags));
+        packet.hop_count = profile.hops;
         packet.extensions = Some(self.extensions(&[]));
         packet
     }
@@ -63,6 +70,7 @@ impl Settings {
         let (kept, added) = self.profile.reply_flags;
         let flags = Flags(request.flags.0 & kept | added);
         let mut reply = request.into_reply()?.with_flags(flags);
+        reply.hop_count = self.profile.hops;
         let entry = Cie {
             prefix_length: prefix,
             mtu: self.profile.registration_mtu,
@@ -94,7 +102,11 @@ impl Settings {
 
     /// An Error Indication about a packet, to who sent that.
     pub(super) fn error(&self, code: ErrorCode, to: Ipv4Addr, about: &[u8]) -> Packet {
-        self.packet(to, Body::ErrorIndication(ErrorIndication::new(code, 0, about)))
+        let (hops, most) = self.profile.error;
+        let head = about.get(..most.min(about.len())).unwrap_or_default();
+        let mut packet = self.packet(to, Body::ErrorIndication(ErrorIndication::new(code, 0, head)));
+        packet.hop_count = hops;
+        packet
     }
 
     /// Puts the password in, in the place that the packet has for it; takes it out where there is none.
@@ -146,5 +158,60 @@ impl Settings {
             }
         }
         extensions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::find;
+
+    /// Sent by FRR 10.3 in the lab `vm-frr10-spokes`: a registration of 10.0.0.11 at 198.18.1.1 that need not be unique.
+    const REGISTRATION: &str = "00010800000000000001006a88440034010304000404000200000001c61201010a00000b0a00000b\
+         002000000000000a0000000080040000800500008003000000090014002000000000000004000400c612000100000000\
+         8007000a0000000173656372657480000000";
+    /// And there, its request for 192.168.2.10.
+    const RESOLUTION: &str = "000108000000000000400056d5b80034010104000404c80200000003c61201010a00000bc0a8020a\
+         002000000000000a00000000800400008005000080030000000900008007000a0000000173656372657480000000";
+    /// Sent by FRR 10.3 in `vm-frr10-hub`: a redirect by 10.0.0.1 at 198.18.0.1 for a packet of 28 bytes.
+    const REDIRECT: &str = "00010800000000000001005620310044010804000404000000000000c61200010a000001c0a8010a\
+         4500001cffe840003e01b893c0a8010ac0a8020a0800f78f006f00018007000a0000000173656372657480000000";
+
+    fn frr(address: Ipv4Addr, nbma: Ipv4Addr) -> Settings {
+        Settings {
+            profile: find("frr").unwrap(),
+            address,
+            network: "10.0.0.0/24".parse().unwrap(),
+            nbma,
+            password: Some("secret".to_owned()),
+            holding_time: 10,
+            lans: Vec::new(),
+        }
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn encoded(packet: &Packet) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        packet.encode(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_frr_starts_has_the_very_bytes_of_frr() {
+        let hub = Ipv4Addr::new(198, 18, 0, 1);
+        let spoke = frr(Ipv4Addr::new(10, 0, 0, 11), Ipv4Addr::new(198, 18, 1, 1));
+        let registration = spoke.registration(1, Ipv4Addr::new(10, 0, 0, 1), hub);
+        assert_eq!(registration.flags, Flags(0x8002));
+        assert_eq!(encoded(&registration.with_flags(Flags::NAT)), bytes(REGISTRATION));
+        let resolution = spoke.resolution(3, Ipv4Addr::new(192, 168, 2, 10));
+        assert_eq!(encoded(&resolution), bytes(RESOLUTION));
+
+        let redirect = bytes(REDIRECT);
+        let indication = frr(Ipv4Addr::new(10, 0, 0, 1), hub)
+            .indication(&redirect[40..68], Ipv4Addr::new(192, 168, 1, 10));
+        assert_eq!(encoded(&indication), redirect);
     }
 }

@@ -26,12 +26,16 @@ pub struct Profile {
     pub destination: Destination,
     /// Hop count of a Registration Request.
     pub registration_hops: u8,
+    /// Hop count of Resolution Requests and of all replies.
+    pub hops: u8,
     /// A second Registration Request follows a second after the first success.
     pub registers_twice: bool,
     /// When an unanswered Registration Request is sent again.
     pub retry: Retry,
     /// Flags of a Resolution Request.
     pub resolution_flags: u16,
+    /// Prefix length in the entry of a Resolution Request.
+    pub resolution_prefix: u8,
     /// MTU in the entry of a Resolution Request.
     pub resolution_mtu: u16,
     /// Bits of a Resolution Request's flags that stay in the reply, and those that are added.
@@ -40,6 +44,8 @@ pub struct Profile {
     pub ignores_mtu_zero: bool,
     /// What happens to packets with a wrong password.
     pub authentication_failure: AuthenticationFailure,
+    /// Hop count of its errors, and bytes of the packet in them, at most.
+    pub error: (u8, usize),
     /// Packets that have two authentication extensions are answered with an error.
     pub refuses_double_authentication: bool,
     /// As a hub: a unique address that is registered already is refused to others.
@@ -68,6 +74,8 @@ pub enum Destination {
     Server,
     /// The broadcast address of the tunnel's network.
     Broadcast,
+    /// Its own address: it does not know the server's, which it says is 0.0.0.0.
+    Own,
 }
 
 /// When an unanswered request is sent again, with the same request id.

@@ -16,7 +16,7 @@ const CISCO_ORDER: &[Kind] = &[
 /// IOS of 2004 and before: no NAT.
 const OLD_CISCO_ORDER: &[Kind] =
     &[Kind::RESPONDER_ADDRESS, Kind::FORWARD_TRANSIT, Kind::REVERSE_TRANSIT, Kind::AUTHENTICATION];
-/// FRR has it from there.
+/// FRR has it from there; 10.3 was seen with it.
 const OPENNHRP_ORDER: &[Kind] = &[
     Kind::FORWARD_TRANSIT,
     Kind::REVERSE_TRANSIT,
@@ -44,13 +44,16 @@ const IOS: Profile = Profile {
     registration_mtu: 1514,
     destination: Destination::Server,
     registration_hops: 255,
+    hops: 255,
     registers_twice: true,
     retry: CISCO_RETRY,
     resolution_flags: 0xC800,
+    resolution_prefix: 0,
     resolution_mtu: 1514,
     reply_flags: (0xC800, 0x7000),
     ignores_mtu_zero: false,
     authentication_failure: AuthenticationFailure::Error,
+    error: (255, usize::MAX),
     refuses_double_authentication: true,
     keeps_unique: true,
     obeys_purge: true,
@@ -122,32 +125,48 @@ const OPENNHRP: Profile = Profile {
     registration_mtu: 1472,
     destination: Destination::Broadcast,
     registration_hops: 0,
+    hops: 16,
     registers_twice: false,
     retry: Retry::Rounds { every: 5.0, times: 6, pause: 60.0 },
     resolution_flags: 0xC002,
+    resolution_prefix: 0,
     resolution_mtu: 0,
     reply_flags: (0x9802, 0x6000),
     ignores_mtu_zero: false,
     authentication_failure: AuthenticationFailure::Error,
+    error: (0, usize::MAX),
     refuses_double_authentication: false,
     keeps_unique: false,
     obeys_purge: true,
     indication: Indication { head: 68, hops: 0, extensions: IndicationExtensions::ForwardTransit },
 };
 
+/// What `vm-frr10-spokes` and `vm-frr10-hub` show of 10.3, with authentication.
 const FRR: Profile = Profile {
     name: "frr",
-    what: "FRR nhrpd, also in VyOS from 1.5 on",
-    evidence: &[("all of it, by its source and in packets", Evidence::Seen)],
+    what: "FRR nhrpd from 10.2 on, also in VyOS from 1.5 on",
+    evidence: &[
+        (
+            "order of extensions and authentication, flags, prefix lengths, MTU 0, hop counts, registration for its own \
+             address, repetition, redirects, error 11 with 40 bytes: 10.3",
+            Evidence::Seen,
+        ),
+        ("redirects hold as much as the firewall rule gives, 128 bytes by its manual", Evidence::Documented),
+        ("unique addresses are not kept, purges are ignored, by its source", Evidence::Documented),
+    ],
+    registration_prefix: 32,
     registration_mtu: 0,
-    destination: Destination::Server,
-    registration_hops: 255,
+    destination: Destination::Own,
+    registration_hops: 1,
+    hops: 64,
     retry: Retry::Doubling { first: 1.0, longest: 64.0, least: 1.0 },
     resolution_flags: 0xC802,
+    resolution_prefix: 32,
     resolution_mtu: 0,
     reply_flags: (0x8800, 0x6000),
+    error: (0, 40),
     obeys_purge: false,
-    indication: Indication { head: 84, hops: 1, extensions: IndicationExtensions::Nothing },
+    indication: Indication { head: 128, hops: 1, extensions: IndicationExtensions::Nothing },
     ..OPENNHRP
 };
 

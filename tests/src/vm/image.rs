@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{initramfs, kernel, packages, root};
+use super::{
+    initramfs, kernel,
+    packages::{self, Source},
+    root,
+};
 use crate::{target, undo::remove_directory};
 
 /// The emulator and what unpacks the kernel.
@@ -41,10 +45,13 @@ impl Image {
         for part in [self.tools(), self.directory.join("root"), downloads.clone()] {
             remove_directory(&part)?;
         }
-        packages::unpack(&packages::download(TOOLS, &downloads.join("tools"))?, &self.tools())?;
+        packages::unpack(
+            &packages::download(Source::Machine, TOOLS, &downloads.join("tools"))?,
+            &self.tools(),
+        )?;
 
         let root = self.directory.join("root");
-        root::build(&packages::download(root::PACKAGES, &downloads.join("guest"))?, &root)?;
+        root::build(&packages::download(Source::Machine, root::PACKAGES, &downloads.join("guest"))?, &root)?;
         let release = kernel::release(&root)?;
         kernel::uncompress(&root, &release, &self.tools(), &self.kernel())?;
         kernel::keep_few_modules(&root, &release)?;

@@ -11,6 +11,7 @@ pub mod boot;
 mod image;
 mod initramfs;
 mod kernel;
+pub(crate) mod newer_frr;
 pub(crate) mod packages;
 mod root;
 

@@ -11,17 +11,51 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::command;
 
+/// Keys of Debian's archive, from the package debian-archive-keyring.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Not worth their space in a place where nobody reads them.
 const LEFT_OUT: [&str; 4] = ["doc", "locale", "man", "info"];
 
+/// Where packages come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// From wherever this machine has its own.
+    Machine,
+    /// From the release of Debian with this code name, out of the archive that this machine uses.
+    Release(&'static str),
+}
+
 /// Downloads packages and all that they depend on into `directory`, which may hold some of them already; returns the
 /// archives. What is installed on this machine plays no part.
-pub(crate) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn download(source: Source, packages: &[&str], directory: &Path) -> Result<Vec<PathBuf>> {
     let architecture = command::output(Command::new("dpkg").arg("--print-architecture"))
         .context("the packages come from Debian")?;
     ensure!(architecture.trim() == "amd64", "these packages are used on amd64 only");
     let partial = directory.join("partial");
     fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    let mut command = apt(directory)?;
+    if let Source::Release(release) = source {
+        command.args(lists_of(release, directory)?);
+    }
+    command.args(["--download-only", "--yes", "install"]).args(packages);
+    if command::output(&mut command).is_err() {
+        // The package lists are missing or stale. Root can mend that; others are told below.
+        let _ = command::run("apt-get --quiet update");
+        command::output(&mut command)
+            .context("cannot download Debian packages. Remedy, as root: apt-get update, then try again")?;
+    }
+    let mut archives: Vec<PathBuf> = fs::read_dir(directory)
+        .with_context(|| format!("cannot read {}", directory.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect();
+    archives.sort();
+    Ok(archives)
+}
+
+/// An `apt-get` that keeps what it downloads in `directory`, and takes nothing for installed.
+fn apt(directory: &Path) -> Result<Command> {
     // Nothing counts as installed: so apt takes every dependency, too.
     let nothing = directory.join("status");
     fs::write(&nothing, "").with_context(|| format!("cannot write {}", nothing.display()))?;
@@ -42,20 +76,40 @@ pub(crate) fn download(packages: &[&str], directory: &Path) -> Result<Vec<PathBu
     ] {
         apt.args(["--option", option]);
     }
-    apt.args(["--download-only", "--yes", "install"]).args(packages);
-    if command::output(&mut apt).is_err() {
-        // The package lists are missing or stale. Root can mend that; others are told below.
-        let _ = command::run("apt-get --quiet update");
-        command::output(&mut apt)
-            .context("cannot download Debian packages. Remedy, as root: apt-get update, then try again")?;
+    Ok(apt)
+}
+
+/// Fetches the package lists of another release into `directory`; returns the options by which `apt-get` uses them in
+/// place of the machine's own.
+fn lists_of(release: &str, directory: &Path) -> Result<Vec<String>> {
+    let lists = directory.join("lists");
+    let partial = lists.join("partial");
+    fs::create_dir_all(&partial).with_context(|| format!("cannot make {}", partial.display()))?;
+    // Where this machine has its Debian from, and whose signature it trusts for it.
+    let format = "$(ORIGIN)\t$(LABEL)\t$(COMPONENT)\t$(REPO_URI)\t$(SIGNED_BY)";
+    let known = command::output(Command::new("apt-get").args(["indextargets", "--format", format]))?;
+    let archive = known.lines().find_map(|line| line.strip_prefix("Debian\tDebian\tmain\t"));
+    let archive =
+        archive.context("this machine has no package lists of Debian. Remedy, as root: apt-get update")?;
+    let (uri, signed_by) = archive.split_once('\t').unwrap_or((archive, ""));
+    let signed_by = if signed_by.starts_with('/') { signed_by } else { KEYRING };
+    let sources = directory.join("sources.list");
+    fs::write(&sources, format!("deb [signed-by={signed_by}] {uri} {release} main\n"))
+        .with_context(|| format!("cannot write {}", sources.display()))?;
+    let mut options = Vec::new();
+    for option in [
+        format!("Dir::Etc::sourcelist={}", sources.display()),
+        "Dir::Etc::sourceparts=/dev/null".to_owned(),
+        format!("Dir::State::lists={}", lists.display()),
+        // Nobody reads descriptions here.
+        "Acquire::Languages=none".to_owned(),
+        "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+    ] {
+        options.extend(["--option".to_owned(), option]);
     }
-    let mut archives: Vec<PathBuf> = fs::read_dir(directory)
-        .with_context(|| format!("cannot read {}", directory.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .collect();
-    archives.sort();
-    Ok(archives)
+    command::output(apt(directory)?.args(&options).arg("update"))
+        .with_context(|| format!("cannot fetch the package lists of Debian's release {release}"))?;
+    Ok(options)
 }
 
 /// Name of the package in an archive: the file name up to the first underscore.
@@ -102,7 +156,9 @@ pub(crate) fn program(root: &Path, path: &str, name: &str) -> Command {
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
     command.args(["--argv0", name, "--library-path"]);
-    command.arg(format!("{}:{}", libraries.display(), root.join("usr/lib").display()));
+    // FRR has libraries in a directory of its own, and looks for it in the wrong root first.
+    let places = [libraries.clone(), libraries.join("frr"), root.join("usr/lib")];
+    command.arg(places.map(|place| place.display().to_string()).join(":"));
     command.arg(root.join(path));
     command
 }

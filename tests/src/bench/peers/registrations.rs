@@ -10,7 +10,7 @@ use crate::{
     agent::Agent,
     bench::{control::memory::resident_mb, hosts::Hosts, progress, statistics::interleave},
     crowd::Crowd,
-    labs::vm::frr::{Frr, Settings},
+    labs::vm::frr::{Frr, Settings, Version},
 };
 
 const KEY: u32 = 42;
@@ -110,6 +110,8 @@ fn start_agent(hosts: &Hosts, spokes: u32) -> Result<Agent> {
 /// FRR as a server that says as little as our agent.
 fn start_frr(hosts: &Hosts) -> Result<Frr> {
     let settings = Settings {
+        version: Version::V8,
+        authentication: None,
         key: Some(KEY),
         holding_time: HOLDING_TIME,
         servers: Vec::new(),

@@ -10,7 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, target, undo::remove_directory, vm::packages};
+use crate::{
+    command, target,
+    undo::remove_directory,
+    vm::packages::{self, Source},
+};
 
 const PACKAGES: &[&str] = &["tshark"];
 
@@ -60,7 +64,7 @@ impl Tshark {
             let (root, downloads) = (directory.join("root"), directory.join("downloads"));
             // One of another recipe.
             remove_directory(&root)?;
-            packages::unpack(&packages::download(PACKAGES, &downloads)?, &root)
+            packages::unpack(&packages::download(Source::Machine, PACKAGES, &downloads)?, &root)
                 .context("cannot unpack tshark")?;
             remove_directory(&downloads)?;
             tell(&format!("unpacked in {:.0} s", start.elapsed().as_secs_f64()));

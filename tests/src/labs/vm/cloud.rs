@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use dmvpn::control::protocol::EntryState;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::{
     super::{Report, captures::Sender},
-    frr::{Frr, Settings},
+    frr::{Frr, Settings, Version},
 };
 use crate::{
     agent::Agent,
@@ -29,8 +29,10 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) enum Kind {
     /// This project's.
     Ours,
-    /// FRR's, with the kernel's GRE.
+    /// FRR's, with the kernel's GRE: 8.4.
     Frr,
+    /// The same, but 10.3.
+    Frr10,
 }
 
 /// A running node.
@@ -58,8 +60,22 @@ pub(super) struct Extra {
     pub(super) unique: bool,
     /// FRR sends multicast packets to its peers.
     pub(super) multicast: bool,
+    /// What FRR has for a password.
+    pub(super) password_of_frr: Password,
     /// Our spokes are told the interface of their NBMA address instead of the address.
     pub(super) by_interface: bool,
+}
+
+/// Authentication of FRR's nodes. (8.4 never has any.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Password {
+    /// As the plan says, so the same as ours.
+    #[default]
+    Planned,
+    /// This one.
+    Other(&'static str),
+    /// There is none.
+    None,
 }
 
 /// What FRR needs: an address of its own on each node, and nothing on the link.
@@ -71,7 +87,7 @@ impl Kind {
     const fn sender(self) -> Sender {
         match self {
             Self::Ours => Sender::Ours,
-            Self::Frr => Sender::Other,
+            Self::Frr | Self::Frr10 => Sender::Other,
         }
     }
 }
@@ -220,7 +236,7 @@ impl Peer {
                 }
                 Ok(Self::Ours(Box::new(Agent::start(node, &config)?)))
             }
-            Kind::Frr => Ok(Self::Frr(Frr::start(node, &settings(lab, node, extra))?)),
+            Kind::Frr | Kind::Frr10 => Ok(Self::Frr(Frr::start(node, &settings(lab, node, kind, extra)?)?)),
         }
     }
 
@@ -288,19 +304,31 @@ impl Peer {
     }
 }
 
-/// What the plan says, for FRR.
-fn settings(lab: &Lab, node: &Node, extra: &Extra) -> Settings {
+/// What the plan says, for an FRR of this kind.
+pub(super) fn settings(lab: &Lab, node: &Node, kind: Kind, extra: &Extra) -> Result<Settings> {
+    let version = match kind {
+        Kind::Frr => Version::V8,
+        Kind::Frr10 => Version::V10,
+        Kind::Ours => bail!("our nodes have another configuration"),
+    };
     let config = lab.config(node);
     let ipv4 = |(prefix, via): (IpNet, _)| match (prefix, via) {
         (IpNet::V4(prefix), std::net::IpAddr::V4(via)) => Some((prefix, via)),
         _ => None,
     };
-    Settings {
+    let authentication = match extra.password_of_frr {
+        Password::Planned => config.authentication,
+        Password::Other(password) => Some(password.to_owned()),
+        Password::None => None,
+    };
+    Ok(Settings {
+        version,
+        authentication: authentication.filter(|_| version == Version::V10),
         key: config.key,
         holding_time: config.holding_time,
         servers: config.nhs.iter().map(|_| (None, lab.hub.nbma)).collect(),
         routes: config.routes.into_iter().filter_map(ipv4).collect(),
         unique: extra.unique,
         multicast: extra.multicast,
-    }
+    })
 }

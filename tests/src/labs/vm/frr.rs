@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
-use crate::{command, lab::Node, poll};
+use crate::{command, lab::Node, poll, vm::newer_frr};
 
 /// Its tunnel interface.
 pub(super) const TUNNEL: &str = "gre1";
@@ -21,9 +21,22 @@ pub(super) const TUNNEL: &str = "gre1";
 /// Longest time until FRR has done what it is to do; it takes seconds, on an emulated processor many.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Which FRR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// 8.4.4, of the guest's Debian.
+    V8,
+    /// 10.3, which only guests have that were started with it.
+    V10,
+}
+
 /// What nhrpd is told about one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// Which nhrpd.
+    pub(crate) version: Version,
+    /// The password; 8.4 does not know the command.
+    pub(crate) authentication: Option<String>,
     /// GRE key.
     pub(crate) key: Option<u32>,
     /// Seconds.
@@ -42,24 +55,27 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Frr {
     node: Node,
+    version: Version,
     daemons: Vec<Child>,
 }
 
 impl Frr {
-    /// Makes the tunnel interface of `node`, and starts zebra, staticd and nhrpd.
+    /// Makes the tunnel interface of `node`, and starts zebra, staticd where it makes the routes, and nhrpd.
     pub(crate) fn start(node: &Node, settings: &Settings) -> Result<Self> {
         make_tunnel(node, settings.key)?;
-        let mut frr = Self { node: node.clone(), daemons: Vec::new() };
+        let mut frr = Self { node: node.clone(), version: settings.version, daemons: Vec::new() };
         let run = frr.sockets();
         fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
         command::run(&format!("chown frr:frr {}", run.display()))?;
         let is_hub = settings.servers.is_empty();
         tell_nhrpd(node, is_hub, settings.multicast)?;
-        for (daemon, configuration) in [
-            ("zebra", String::new()),
-            ("staticd", static_routes(&settings.routes)),
-            ("nhrpd", nhrp(settings, is_hub)),
-        ] {
+        let mut daemons = vec![("zebra", String::new()), ("nhrpd", nhrp(settings, is_hub))];
+        match settings.version {
+            Version::V8 => daemons.insert(1, ("staticd", static_routes(&settings.routes))),
+            // Its staticd needs yet another daemon. zebra tells nhrpd about routes of the kernel just as well.
+            Version::V10 => add_routes(node, &settings.routes)?,
+        }
+        for (daemon, configuration) in daemons {
             frr.spawn(daemon, &configuration)?;
             // Each connects to the one before it.
             let socket = run.join(format!("{daemon}.vty"));
@@ -86,7 +102,7 @@ impl Frr {
             .open(&log)
             .with_context(|| format!("cannot open {}", log.display()))?;
         let child = self.node.namespace.run(|| {
-            Command::new(format!("/usr/lib/frr/{daemon}"))
+            self.program(&format!("usr/lib/frr/{daemon}"))
                 .args(["-N", self.node.namespace.name(), "--log", "stdout", "--log-level", "debugging", "-f"])
                 .arg(&file)
                 .stdin(Stdio::null())
@@ -97,6 +113,14 @@ impl Frr {
         })?;
         self.daemons.push(child);
         Ok(())
+    }
+
+    /// A program of this FRR, by its path below the root directory.
+    fn program(&self, path: &str) -> Command {
+        match self.version {
+            Version::V8 => Command::new(Path::new("/").join(path)),
+            Version::V10 => newer_frr::program(path),
+        }
     }
 
     fn file(&self, daemon: &str, kind: &str) -> PathBuf {
@@ -125,7 +149,8 @@ impl Frr {
 
     /// What a command of `vtysh` prints.
     pub(crate) fn ask(&self, question: &str) -> Result<String> {
-        command::output(Command::new("vtysh").args(["-N", self.node.namespace.name(), "-c", question]))
+        let mut vtysh = self.program("usr/bin/vtysh");
+        command::output(vtysh.args(["-N", self.node.namespace.name(), "-c", question]))
     }
 
     /// Rows of a table of nhrpd: `cache`, `shortcut` or `nhs`.
@@ -138,7 +163,7 @@ impl Frr {
         Ok(value["table"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Process ids of zebra, staticd and nhrpd.
+    /// Process ids of its daemons.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.daemons.iter().map(Child::id).collect()
     }
@@ -210,6 +235,14 @@ fn static_routes(routes: &[(Ipv4Net, Ipv4Addr)]) -> String {
     text
 }
 
+/// The same as routes of the kernel.
+fn add_routes(node: &Node, routes: &[(Ipv4Net, Ipv4Addr)]) -> Result<()> {
+    routes.iter().try_for_each(|(prefix, via)| {
+        let line = format!("ip route replace {prefix} via {via} dev {TUNNEL} onlink");
+        node.namespace.command(&line).map(drop)
+    })
+}
+
 /// The configuration of nhrpd.
 fn nhrp(settings: &Settings, is_hub: bool) -> String {
     // What it says is shown when a lab fails.
@@ -223,6 +256,8 @@ fn nhrp(settings: &Settings, is_hub: bool) -> String {
     lines.push(format!("interface {TUNNEL}"));
     lines.push(" ip nhrp network-id 1".to_owned());
     lines.push(format!(" ip nhrp holdtime {}", settings.holding_time));
+    lines
+        .extend(settings.authentication.iter().map(|password| format!(" ip nhrp authentication {password}")));
     for (address, nbma) in &settings.servers {
         let address = address.map_or_else(|| "dynamic".to_owned(), |address| address.to_string());
         lines.push(format!(" ip nhrp nhs {address} nbma {nbma}"));

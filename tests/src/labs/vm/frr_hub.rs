@@ -7,7 +7,7 @@ use dmvpn::control::protocol::{ErrorCount, NhsRow, NhsState};
 
 use super::{
     super::{Entry, Report, Stage},
-    cloud::{Cloud, Extra, Kind, PATIENCE, Peer, plan},
+    cloud::{Cloud, Extra, Kind, PATIENCE, Password, Peer, plan},
 };
 use crate::{
     lab::{self, Plan},
@@ -56,7 +56,7 @@ impl Stage for FrrHub {
             cloud.wait_reachable(0, 1)?;
             Ok(format!("{old}, now {new}"))
         })?;
-        authentication(report)?;
+        authentication(report, Kind::Frr)?;
         for (title, hub) in [("Phase 2, FRR's hub", Kind::Frr), ("Phase 2, our hub", Kind::Ours)] {
             phase2(report, title, hub)?;
         }
@@ -85,13 +85,14 @@ fn is_responding(row: &NhsRow) -> bool {
     row.state == NhsState::Responding
 }
 
-/// FRR 8.4 has no authentication. It copies what it does not know of a request into its answer, so our spoke registers; but
+/// An FRR that has no password, as 8.4, which has no authentication at all. It copies what it does not know of a request into its answer, so our spoke registers; but
 /// what it sends of its own accord, redirects, is without, and must not be believed.
-fn authentication(report: &mut Report) -> Result<()> {
+pub(super) fn authentication(report: &mut Report, hub: Kind) -> Result<()> {
     let title = "authentication at our spokes only";
     let plan = Plan { authentication: Some("secret"), ..plan() };
     let spokes = [Kind::Ours, Kind::Ours];
-    let cloud = Cloud::start(report, title, &plan, Kind::Frr, &spokes, &Extra::default())?;
+    let extra = Extra { password_of_frr: Password::None, ..Extra::default() };
+    let cloud = Cloud::start(report, title, &plan, hub, &spokes, &extra)?;
     report.step(format!("{title}: FRR's redirects are refused"), || {
         let Peer::Ours(agent) = &cloud.spokes[0] else { bail!("the spokes are ours") };
         poll::until("a redirect to be refused", PATIENCE, || {

@@ -1,6 +1,7 @@
 //! Labs in a virtual machine. The lab on this side boots it and tells what comes out of it; the same program, started
 //! in there with the name of the same lab, builds the network and goes through the steps.
 
+mod authentication;
 mod cloud;
 pub(crate) mod frr;
 mod frr_hub;
@@ -11,6 +12,7 @@ mod nat;
 mod oldest_kernel;
 mod our_hub;
 mod redundancy;
+mod said;
 mod segments;
 mod vlan;
 
@@ -19,7 +21,7 @@ use std::{env, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{Entry, Options, Output, Report, Stage, Step, captures::Wire};
-use crate::vm::{Image, boot};
+use crate::vm::{Image, boot, newer_frr};
 
 /// Longest time for one lab, boot included.
 const LIMIT: Duration = Duration::from_mins(15);
@@ -30,7 +32,7 @@ const LABS_PROGRAM: &str = "/labs";
 const CAPTURES: &str = "/captures";
 
 /// What runs in the guest.
-const IN_GUEST: [&Entry; 10] = [
+const IN_GUEST: [&Entry; 14] = [
     &oldest_kernel::LAB,
     &mixed::WITH_KEY,
     &mixed::WITHOUT_KEY,
@@ -41,7 +43,14 @@ const IN_GUEST: [&Entry; 10] = [
     &gre_data::LAB,
     &gso::LAB,
     &vlan::LAB,
+    &mixed::NEWER,
+    &authentication::SPOKES,
+    &authentication::HUB,
+    &redundancy::NEWER,
 ];
+
+/// How the names of those begin that want a newer FRR.
+const WITH_NEWER_FRR: &str = "vm-frr10-";
 
 /// The labs as they are seen from outside: the same names.
 pub(super) const LABS: &[Entry] = &{
@@ -61,7 +70,12 @@ const fn boots(inside: &Entry) -> Entry {
 
 fn boot_for(_name: &str, report: &mut Report) -> Result<Box<dyn Stage>> {
     let image = Image::get(|text| report.tell(text))?;
-    Ok(Box::new(Booting { image }))
+    let newer_frr = if report.lab().starts_with(WITH_NEWER_FRR) {
+        Some(newer_frr::get(|text| report.tell(text))?)
+    } else {
+        None
+    };
+    Ok(Box::new(Booting { image, newer_frr }))
 }
 
 /// Runs the lab of this name; to be called in the guest. Each step is a line of JSON on standard output.
@@ -75,6 +89,8 @@ pub fn run_in_guest(name: &str, pcap: Option<PathBuf>) -> Result<bool> {
 /// A lab whose guest is about to be booted.
 struct Booting {
     image: Image,
+    /// The directory of a newer FRR, if it is to have one.
+    newer_frr: Option<PathBuf>,
 }
 
 impl Stage for Booting {
@@ -86,6 +102,9 @@ impl Stage for Booting {
         for (host, guest) in [(labs_directory, LABS_PROGRAM), (agent_directory, PROGRAMS)] {
             let host = host.context("a program without a directory")?.to_owned();
             shares.push(boot::Share { host, guest, writable: false });
+        }
+        if let Some(host) = &self.newer_frr {
+            shares.push(boot::Share { host: host.clone(), guest: newer_frr::IN_GUEST, writable: false });
         }
         let captures = report.captures().directory()?.to_owned();
         shares.push(boot::Share { host: captures, guest: CAPTURES, writable: true });

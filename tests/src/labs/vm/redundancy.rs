@@ -7,7 +7,7 @@ use dmvpn::control::protocol::NhsState;
 
 use super::{
     super::{Entry, Report, Stage},
-    cloud::{Kind, PATIENCE, Peer, capture, plan},
+    cloud::{Extra, Kind, PATIENCE, Peer, capture, plan, settings},
     frr,
 };
 use crate::{
@@ -26,15 +26,25 @@ pub(super) const LAB: Entry = Entry {
     name: "vm-frr-redundancy",
     what: "three servers, ours and FRR's: clients register with all, or by priority; the first one fails and comes back",
     needs_vm: false,
-    build: |_name, _report| Ok(Box::new(Redundancy)),
+    build: |_name, _report| Ok(Box::new(Redundancy { theirs: Kind::Frr })),
 };
 
-struct Redundancy;
+pub(super) const NEWER: Entry = Entry {
+    name: "vm-frr10-redundancy",
+    what: "the same as vm-frr-redundancy with FRR 10.3, and authentication",
+    needs_vm: false,
+    build: |_name, _report| Ok(Box::new(Redundancy { theirs: Kind::Frr10 })),
+};
+
+struct Redundancy {
+    /// Which FRR.
+    theirs: Kind,
+}
 
 impl Stage for Redundancy {
     fn play(&mut self, report: &mut Report) -> Result<()> {
-        everyone_is_used(report)?;
-        the_best_is_used(report)
+        everyone_is_used(report, self.theirs)?;
+        the_best_is_used(report, self.theirs)
     }
 
     fn keep(self: Box<Self>) -> String {
@@ -42,11 +52,13 @@ impl Stage for Redundancy {
     }
 }
 
-/// A network for servers of these kinds, a client of ours and one of FRR's, with captures.
-fn network(report: &mut Report, title: &str, servers: [Kind; SERVERS]) -> Result<Lab> {
-    let plan = Plan { spokes: 4, holding_time: HOLDING_TIME, registration_interval: 3, ..plan() };
+/// A network for servers of these kinds, a client of ours and one of `theirs`, with captures.
+fn network(report: &mut Report, title: &str, servers: [Kind; SERVERS], theirs: Kind) -> Result<Lab> {
+    let authentication = (theirs == Kind::Frr10).then_some("secret");
+    let plan =
+        Plan { spokes: 4, holding_time: HOLDING_TIME, registration_interval: 3, authentication, ..plan() };
     let lab = Lab::new(plan)?;
-    capture(report, title, &lab, servers.into_iter().chain([Kind::Ours, Kind::Frr]))?;
+    capture(report, title, &lab, servers.into_iter().chain([Kind::Ours, theirs]))?;
     Ok(lab)
 }
 
@@ -63,8 +75,8 @@ impl Running {
         self.lab.nodes().collect()
     }
 
-    /// Starts servers of these kinds, and a client of ours and one of FRR's, which registers with all of them.
-    fn start(lab: Lab, servers: [Kind; SERVERS], more: &str) -> Result<Self> {
+    /// Starts servers of these kinds, and a client of ours and one of `theirs`, which registers with all of them.
+    fn start(lab: Lab, servers: [Kind; SERVERS], theirs: Kind, more: &str) -> Result<Self> {
         let nodes: Vec<Node> = lab.nodes().cloned().collect();
         let (server_nodes, client_nodes) = nodes.split_at(SERVERS);
         let servers = server_nodes
@@ -75,12 +87,9 @@ impl Running {
         let ours = client(&lab, &client_nodes[0], server_nodes, more)?;
         let ours = Peer::Ours(Box::new(Agent::start(&client_nodes[0], &ours)?));
         let settings = frr::Settings {
-            key: lab.config(&client_nodes[1]).key,
-            holding_time: HOLDING_TIME,
             servers: server_nodes.iter().map(|node| (None, node.nbma)).collect(),
             routes: Vec::new(),
-            unique: false,
-            multicast: false,
+            ..settings(&lab, &client_nodes[1], theirs, &Extra::default())?
         };
         let theirs = Peer::Frr(frr::Frr::start(&client_nodes[1], &settings)?);
         Ok(Self { servers, clients: vec![ours, theirs], lab })
@@ -173,14 +182,11 @@ fn start_server(lab: &Lab, node: &Node, clients: &[Node], kind: Kind) -> Result<
             };
             Ok(Peer::Ours(Box::new(Agent::start(node, &config)?)))
         }
-        Kind::Frr => {
+        Kind::Frr | Kind::Frr10 => {
             let settings = frr::Settings {
-                key: lab.config(node).key,
-                holding_time: HOLDING_TIME,
                 servers: Vec::new(),
                 routes,
-                unique: false,
-                multicast: false,
+                ..settings(lab, node, kind, &Extra::default())?
             };
             Ok(Peer::Frr(frr::Frr::start(node, &settings)?))
         }
@@ -198,12 +204,12 @@ fn client(lab: &Lab, node: &Node, servers: &[Node], more: &str) -> Result<Config
 }
 
 /// Clients register with all three servers; shortcuts are made by whichever routing names.
-fn everyone_is_used(report: &mut Report) -> Result<()> {
-    let kinds = [Kind::Ours, Kind::Frr, Kind::Ours];
-    let lab = network(report, "three servers", kinds)?;
+fn everyone_is_used(report: &mut Report, theirs: Kind) -> Result<()> {
+    let kinds = [Kind::Ours, theirs, Kind::Ours];
+    let lab = network(report, "three servers", kinds, theirs)?;
     let mut running = None;
     report.step("three servers: both clients register with all of them", || {
-        let made = Running::start(lab, kinds, "")?;
+        let made = Running::start(lab, kinds, theirs, "")?;
         (0..SERVERS).try_for_each(|server| made.wait_known(server))?;
         made.wait_answering([true; SERVERS])?;
         running = Some(made);
@@ -228,12 +234,12 @@ fn everyone_is_used(report: &mut Report) -> Result<()> {
 }
 
 /// Our client uses one server at a time, the best that answers. All three are FRR's, which has no priorities.
-fn the_best_is_used(report: &mut Report) -> Result<()> {
-    let lab = network(report, "priorities", [Kind::Frr; SERVERS])?;
+fn the_best_is_used(report: &mut Report, theirs: Kind) -> Result<()> {
+    let lab = network(report, "priorities", [theirs; SERVERS], theirs)?;
     let mut running = None;
     report.step("priorities: our client registers with the best server only", || {
         let more = "nhs-clusters:\n  - {cluster: 0, max-connections: 1}";
-        let made = Running::start(lab, [Kind::Frr; SERVERS], more)?;
+        let made = Running::start(lab, [theirs; SERVERS], theirs, more)?;
         made.wait_answering([true, false, false])?;
         let node = made.nodes()[SERVERS].clone();
         made.servers[0].wait_cached(node.address, node.nbma)?;

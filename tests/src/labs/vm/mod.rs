@@ -12,6 +12,7 @@ mod nat;
 mod oldest_kernel;
 mod our_hub;
 mod redundancy;
+mod retries;
 mod said;
 mod segments;
 mod vlan;
@@ -32,7 +33,7 @@ const LABS_PROGRAM: &str = "/labs";
 const CAPTURES: &str = "/captures";
 
 /// What runs in the guest.
-const IN_GUEST: [&Entry; 14] = [
+const IN_GUEST: [&Entry; 15] = [
     &oldest_kernel::LAB,
     &mixed::WITH_KEY,
     &mixed::WITHOUT_KEY,
@@ -47,6 +48,7 @@ const IN_GUEST: [&Entry; 14] = [
     &authentication::SPOKES,
     &authentication::HUB,
     &redundancy::NEWER,
+    &retries::LAB,
 ];
 
 /// How the names of those begin that want a newer FRR.

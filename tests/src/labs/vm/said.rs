@@ -38,3 +38,14 @@ pub(super) fn between(file: &Path, kind: &str, from: Ipv4Addr, to: Ipv4Addr) -> 
     });
     Ok(packets)
 }
+
+/// Seconds of the day at which a packet was seen.
+pub(super) fn second(packet: &Value) -> Result<f64> {
+    let time = packet["time"].as_str().context("a packet without a time")?;
+    let clock = time.split_once('T').map(|(_, clock)| clock.trim_end_matches('Z'));
+    let clock = clock.with_context(|| format!("no time: {time}"))?;
+    clock.split(':').try_fold(0.0, |sum, part| {
+        let part: f64 = part.parse().with_context(|| format!("no time: {time}"))?;
+        Ok(sum * 60.0 + part)
+    })
+}

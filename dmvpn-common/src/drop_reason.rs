@@ -146,7 +146,7 @@ impl DropReason {
             Self::GreVersion => "GRE version or reserved bits not zero",
             Self::GreProtocol => "neither IPv4 nor IPv6: a tunnel does not carry it",
             Self::InnerMalformed => "inner packet malformed",
-            Self::NoHeadroom => "no room for the outer header (driver limit)",
+            Self::NoHeadroom => "no room for the outer header (driver, or a tunnel inside the tunnel)",
             Self::EventLost => "event ring full, agent too slow or stopped",
             Self::MapInconsistent => "internal: a map names what does not exist",
             Self::NoUnderlayRoute => "no route to the peer's NBMA address",

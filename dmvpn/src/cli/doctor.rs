@@ -240,7 +240,11 @@ fn tunnel(row: &InterfaceRow, machine: &Machine) -> Vec<Finding> {
 /// Drops that no traffic from outside explains.
 fn internal_drops(drops: &[DropRow]) -> Vec<Finding> {
     const INTERNAL: [(DropReason, &str); 4] = [
-        (DropReason::NoHeadroom, "the driver leaves no room for the outer header: use `xdp: generic`"),
+        (
+            DropReason::NoHeadroom,
+            "the driver leaves no room for the outer header: use `xdp: generic`; or another tunnel inside this one hands \
+             over large buffers: `ethtool -K` its device `tso off gso off`",
+        ),
         (DropReason::EventLost, "the agent was stopped or too slow; lost events come again with the traffic"),
         (DropReason::MapInconsistent, "restart the agent; if it comes back, this is a defect of dmvpn"),
         (DropReason::NotCopied, "memory was short while multicast was copied"),

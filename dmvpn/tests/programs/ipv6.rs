@@ -146,9 +146,6 @@ fn leaves_to_the_kernel_what_a_router_has_to_look_at() {
     in_namespace(|| {
         let hub = hub(None);
         let plain = Ip6::between("fd03::1", "fd04::1", 80);
-        // The kernel would find a way, on this link.
-        let mac = mac_text(PeerMac::from_index(4).0);
-        ip(&format!("neighbour replace fe80::1 lladdr {mac} dev dmvpn0 nud permanent extern_learn"));
         let address = |text: &str| text.parse().unwrap();
         for (what, packet) in [
             ("hop limit 1", Ip6 { hop_limit: 1, ..plain.clone() }),

@@ -64,7 +64,8 @@ fn judge(text: &str) -> Read {
 fn complaint<'a>(packet: &[&'a str]) -> Option<&'a str> {
     let mut before = "";
     packet.iter().copied().find(|line| {
-        let small = line.to_lowercase();
+        // In the header of a protocol that it does not know, as those for experiments, which says nothing about the rest.
+        let small = line.replace(", proto unknown (", ", proto (").to_lowercase();
         // Whole words: a checksum may be 0x1bad.
         let mut words = small.split(|c: char| !c.is_ascii_alphanumeric());
         let complains = line.contains("[|") || words.any(|word| COMPLAINTS.contains(&word));
@@ -121,5 +122,9 @@ mod tests {
         let bfd = "IP (length 52)\n    BCM-LI-SHIM: direction unused, pkt-type unknown, li-id 1304\n     (invalid)\n";
         assert!(judge(bfd).complaints.is_empty());
         assert_eq!(judge("IP (length 52)\n     (invalid)\n").complaints.len(), 1);
+        let experiment = "IP (tos 0x0, ttl 1, proto unknown (253), length 24)\n";
+        assert!(judge(experiment).complaints.is_empty());
+        let bad = experiment.replace("24)", "24, bad cksum 0 (->1)!)");
+        assert_eq!(judge(&bad).complaints.len(), 1);
     }
 }

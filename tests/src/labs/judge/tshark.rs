@@ -38,10 +38,15 @@ const BETWEEN: char = '|';
 /// What it says about a redirect that quotes an ICMP error, whose quote it reads beyond what there is of it.
 const BOGUS: &str = "Bogus IP version";
 
+/// The first port that the kernel gives to who asks for none.
+const EPHEMERAL: u16 = 32768;
+
 /// tshark, ready to be run.
 #[derive(Debug)]
 pub(super) struct Tshark {
     directory: PathBuf,
+    /// Protocols that it would only guess.
+    guesses: Vec<String>,
 }
 
 /// What there is in a capture.
@@ -70,7 +75,20 @@ impl Tshark {
             tell(&format!("unpacked in {:.0} s", start.elapsed().as_secs_f64()));
             Ok(())
         };
-        Ok(Self { directory: target::made_once("tshark", &format!("{PACKAGES:?}"), make)? })
+        let directory = target::made_once("tshark", &format!("{PACKAGES:?}"), make)?;
+        let mut tshark = Self { directory, guesses: Vec::new() };
+        let list = |what| command::output(tshark.command().args(["-G", what])).context("tshark");
+        tshark.guesses = guesses(&list("heuristic-decodes")?, &list("decodes")?);
+        Ok(tshark)
+    }
+
+    fn command(&self) -> Command {
+        let root = self.directory.join("root");
+        let mut tshark = packages::program(&root, "usr/bin/tshark", "tshark");
+        // Nobody's own preferences.
+        tshark.env("HOME", &self.directory).env("XDG_CONFIG_HOME", &self.directory);
+        tshark.env("WIRESHARK_DATA_DIR", root.join("usr/share/wireshark"));
+        tshark
     }
 
     /// Reads the capture of a node's wire, whose other end has the link-layer address `router`.
@@ -78,18 +96,37 @@ impl Tshark {
     /// A complaint is: a malformed packet; anything it calls an error, wrong checksums among them; in NHRP anything it
     /// calls a warning. Warnings about TCP are not: they speak of segments that were lost or overtaken.
     pub(super) fn read(&self, file: &Path, router: &str) -> Result<Read> {
-        let root = self.directory.join("root");
-        let mut tshark = packages::program(&root, "usr/bin/tshark", "tshark");
-        // Nobody's own preferences.
-        tshark.env("HOME", &self.directory).env("XDG_CONFIG_HOME", &self.directory);
-        tshark.env("WIRESHARK_DATA_DIR", root.join("usr/share/wireshark"));
+        let mut tshark = self.command();
         tshark.arg("-n").arg("-r").arg(file);
         for preference in PREFERENCES {
             tshark.args(["-o", preference]);
         }
+        for protocol in &self.guesses {
+            tshark.args(["--disable-protocol", protocol]);
+        }
         let text = command::output(fields(&mut tshark)).context("tshark")?;
         judge(&text, router)
     }
+}
+
+/// Protocols that it finds in TCP and UDP by what the bytes look like, or by a port that anybody may be given by chance: the
+/// labs' own payload is of no protocol, and some of it looks like one, malformed. Reads what `tshark -G` prints: in the first
+/// list who asks, a protocol and whether it is on, in the second what is looked at, a number and a protocol.
+fn guesses(heuristics: &str, ports: &str) -> Vec<String> {
+    let by_looks = heuristics.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+        ["tcp" | "udp", protocol, ..] => Some(protocol.to_owned()),
+        _ => None,
+    });
+    let by_port = ports.lines().filter_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+        ["tcp.port" | "udp.port", port, protocol]
+            if port.parse::<u16>().is_ok_and(|port| port >= EPHEMERAL) =>
+        {
+            Some(protocol.to_owned())
+        }
+        _ => None,
+    });
+    let all: BTreeSet<_> = by_looks.chain(by_port).collect();
+    all.into_iter().collect()
 }
 
 /// Lets it print a line about each frame with NHRP, and about each that it has something to say about.
@@ -178,6 +215,13 @@ mod tests {
         assert_eq!(of("eth:ethertype:ip:gre:nhrp:ip:icmp:ip", "Bad checksum"), 1);
         assert_eq!(of("eth:ethertype:ip:gre:nhrp:ip", BOGUS), 1);
         assert_eq!(of("eth:ethertype:ip:gre:ip:icmp:ip", BOGUS), 1);
+    }
+
+    #[test]
+    fn finds_protocols_that_are_guessed() {
+        let heuristics = "usb.bulk\tusb_x\tT\nudp\tthrift\tT\ntcp\tthrift\tF\n";
+        let ports = "tcp.port\t179\tbgp\nudp.port\t44818\tenip\nip.proto\t47\tgre\n";
+        assert_eq!(guesses(heuristics, ports), ["enip", "thrift"]);
     }
 
     #[test]

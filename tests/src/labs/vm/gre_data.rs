@@ -25,11 +25,11 @@ const BULK: u64 = 4 << 20;
 /// What the underlay's router lets through to the spokes, and what is left of it: less the outer header with a key.
 const NARROW: u32 = 1400;
 const INNER: u32 = NARROW - 28;
-/// Where OSPF speaks, and the number of a protocol (Chaos) that nobody speaks any more, so that no program looks for more in
-/// what is sent. Nor is it UDP: what the kernel reports to FRR, which copies it, has no checksum yet, so FRR's copies of
-/// UDP packets have a wrong one, and nobody takes them.
+/// Where OSPF speaks, and a protocol number for experiments (RFC 3692), so that no program looks for more in what is sent.
+/// Nor is it UDP: what the kernel reports to FRR, which copies it, has no checksum yet, so FRR's copies of UDP packets
+/// have a wrong one, and nobody takes them.
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 5);
-const PROTOCOL: i32 = 16;
+const PROTOCOL: i32 = 253;
 
 pub(super) const LAB: Entry = Entry {
     name: "vm-gre-data",

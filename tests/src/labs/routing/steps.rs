@@ -202,7 +202,14 @@ fn goes_directly(network: &mut Network, from: usize, to: usize) -> Result<String
                 return Ok(None);
             }
         }
-        seen = (network.sent_by_hubs()? - hubs, network.sent_directly(from, to)? - spoke);
+        // A peer that was forgotten meanwhile and found anew counts from zero: the next pings tell.
+        let (Some(by_hubs), Some(direct)) = (
+            network.sent_by_hubs()?.checked_sub(hubs),
+            network.sent_directly(from, to)?.checked_sub(spoke),
+        ) else {
+            return Ok(None);
+        };
+        seen = (by_hubs, direct);
         Ok((seen.0 < CHATTER && seen.1 >= u64::from(PINGS)).then_some(()))
     })
     .with_context(|| format!("last seen: hubs sent {}, the spoke {}", seen.0, seen.1))?;

@@ -203,10 +203,9 @@ fn goes_directly(network: &mut Network, from: usize, to: usize) -> Result<String
             }
         }
         // A peer that was forgotten meanwhile and found anew counts from zero: the next pings tell.
-        let (Some(by_hubs), Some(direct)) = (
-            network.sent_by_hubs()?.checked_sub(hubs),
-            network.sent_directly(from, to)?.checked_sub(spoke),
-        ) else {
+        let (Some(by_hubs), Some(direct)) =
+            (network.sent_by_hubs()?.checked_sub(hubs), network.sent_directly(from, to)?.checked_sub(spoke))
+        else {
             return Ok(None);
         };
         seen = (by_hubs, direct);

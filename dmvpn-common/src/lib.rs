@@ -37,7 +37,7 @@ pub use interface::{Interface, InterfaceRole, MulticastReceiver};
 pub use limit::{LastRedirect, NhrpRate, REDIRECT_SEEN_BITS, RedirectKey};
 pub use mac::PeerMac;
 pub use peer::{HEADER_SIZE, NbmaKey, Peer, PeerIndex, PeerState};
-pub use policer::{POLICER_SLOTS, Policer, bpf_spin_lock};
+pub use policer::{Policer, bpf_spin_lock};
 pub use route_cache::{CACHE_HITS, CachedRoute, CachedRoute6, CachedVerdict, CachedWay};
 pub use station::{STATIONS, Station, Stations};
 pub use tunnel::{FastPath, Keyed, LocalAddress, Tunnel, TunnelFlags, TunnelKey};
@@ -87,7 +87,7 @@ pub mod map_names {
     pub const INTERFACES: &str = "INTERFACES";
     /// Peer index -> [`MulticastReceiver`](crate::MulticastReceiver).
     pub const MULTICAST: &str = "MULTICAST";
-    /// Policer index -> [`Policer`](crate::Policer).
+    /// Peer index -> [`Policer`](crate::Policer).
     pub const POLICERS: &str = "POLICERS";
     /// CPU -> [`SpreadCounter`](crate::SpreadCounter), per CPU.
     pub const SPREAD_COUNTERS: &str = "SPREAD_COUNTERS";

@@ -41,7 +41,7 @@ pub struct Peer {
     pub state: PeerState,
     /// Index into `UNDERLAY`; 0 when no next hop is known yet.
     pub underlay: u32,
-    /// Index into `POLICERS`; 0: what is sent to the peer is not limited.
+    /// Index into `POLICERS`, the peer's own; 0: what is sent to it is not limited.
     pub policer: u32,
     /// Largest inner packet in bytes.
     #[cfg(not(feature = "other-layout"))]

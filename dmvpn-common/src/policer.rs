@@ -8,11 +8,8 @@ pub struct bpf_spin_lock {
     pub val: u32,
 }
 
-/// Slots of `POLICERS`. Index 0 is never used: there is room for one policer less.
-pub const POLICER_SLOTS: u32 = 1024;
-
-/// Value of `POLICERS`, found by [`Peer::policer`](crate::Peer::policer); index 0 is never used. Several peers may
-/// share one.
+/// Value of `POLICERS`, found by [`Peer::policer`](crate::Peer::policer), which is the peer's own index: each has its
+/// bucket. Index 0 is never used.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policer {

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use dmvpn_common::{
     Address, CachedRoute, CachedRoute6, Control, DROP_COUNTERS, DropCounter, Event, Interface, LastRedirect,
-    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, POLICER_SLOTS, Peer, PeerCounters, PeerIndex,
-    Policer, REDIRECT_SEEN_BITS, SpreadCounter, Stations, Tunnel, TunnelKey, Underlay,
+    LocalAddress, MulticastReceiver, NbmaKey, NhrpRate, Peer, PeerCounters, PeerIndex, Policer,
+    REDIRECT_SEEN_BITS, SpreadCounter, Stations, Tunnel, TunnelKey, Underlay,
 };
 
 /// Default size of the maps that grow with the number of peers; the loader sets the real one.
@@ -72,9 +72,9 @@ pub static INTERFACES: HashMap<u32, Interface, 4096> = HashMap::new();
 #[btf_map]
 pub static MULTICAST: Array<MulticastReceiver, PEERS_DEFAULT> = Array::new();
 
-/// Policer index to policer.
+/// Peer index to what bounds the packets that are sent there.
 #[btf_map]
-pub static POLICERS: Array<Policer, { POLICER_SLOTS as usize }> = Array::new();
+pub static POLICERS: Array<Policer, PEERS_DEFAULT> = Array::new();
 
 /// What became of IPv4 packets in IPv4. The loader makes it
 /// [`crate::settings::ROUTE_CACHE_BITS`] for each CPU.

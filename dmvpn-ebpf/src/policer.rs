@@ -1,4 +1,4 @@
-//! Bounds what is sent to a peer: a token bucket, which several peers may share.
+//! Bounds what is sent to a peer: a token bucket.
 //!
 //! A packet goes as long as there is anything in the bucket, and may take more than there is: so a packet that is longer
 //! than the bucket is deep, as a large one whose segmentation is left to the device may be, is not shut out for ever, and

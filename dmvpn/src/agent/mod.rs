@@ -46,7 +46,7 @@ mod tunnels;
 mod underlay;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     future,
     net::IpAddr,
     path::PathBuf,
@@ -114,6 +114,8 @@ struct Agent {
     lookup: Lookup,
     /// Ways to NBMA addresses, kept fresh.
     ways: Underlay,
+    /// Which group a peer is in, by its index: the number of the group among those of all tunnels, from 1.
+    group_of: HashMap<u32, u32>,
     /// Indexes of the peers whose way is to be found anew.
     to_reconnect: VecDeque<u32>,
     pin_directory: PathBuf,

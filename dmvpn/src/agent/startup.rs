@@ -1,7 +1,7 @@
 //! From a configuration to a running agent, and back to nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     path::Path,
     sync::Arc,
     time::Instant,
@@ -79,6 +79,7 @@ impl Agent {
             selection: Selection::default(),
             names: Names::new(config, state),
             actions: Vec::new(),
+            group_of: HashMap::new(),
             to_reconnect: VecDeque::new(),
             pin_directory: config.pin_directory.clone(),
             path_mtus: PathMtus::default(),

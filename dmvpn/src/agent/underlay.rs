@@ -115,6 +115,7 @@ impl Agent {
         let DataPath { multicast, tunnels, .. } = &mut self.data_path;
         multicast.remove(&mut tunnels.interfaces, index)?;
         self.data_path.peers.remove(index)?;
+        self.leave_group(index)?;
         self.abandon(hop).await
     }
 

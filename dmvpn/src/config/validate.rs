@@ -6,7 +6,6 @@ use std::{
     net::IpAddr,
 };
 
-use dmvpn_common::POLICER_SLOTS;
 use ipnet::IpNet;
 
 use super::{
@@ -20,8 +19,8 @@ use super::{
 /// Most tunnels of one agent.
 const MAX_TUNNELS: usize = 256;
 
-/// Most groups of one agent, all tunnels together: each has a policer.
-const MAX_GROUPS: usize = POLICER_SLOTS as usize - 1;
+/// Most groups of one agent, all tunnels together: each address that registers is looked for in all of them.
+const MAX_GROUPS: usize = 1023;
 
 /// The widest prefix of a resolution reply that peers take (FRR, and we).
 const SHORTEST_SUMMARY: u8 = 8;

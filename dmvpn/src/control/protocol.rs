@@ -433,16 +433,16 @@ pub enum TcHook {
     Clsact,
 }
 
-/// A group of peers, and what was sent to them.
+/// A group of peers, and what was sent to those who are in it now, all of them together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupRow {
     /// Tunnel interface.
     pub interface: String,
     /// Name in the configuration.
     pub name: String,
-    /// Bits a second.
+    /// Bits a second to each of them.
     pub rate: u64,
-    /// Bytes at once.
+    /// Bytes at once to each of them.
     pub burst: u32,
     /// Peers in it now.
     pub peers: u32,

@@ -233,7 +233,7 @@ impl DataPath {
 
 /// The maps whose size the configuration or the machine decides. Index 0 of an array means "none", so it has one entry
 /// more.
-fn sized_maps(options: &Options, cpus: &Cpus) -> [SizedMap; 8] {
+fn sized_maps(options: &Options, cpus: &Cpus) -> [SizedMap; 9] {
     let slots = (1_u32 << options.route_cache_bits()).saturating_mul(cpus.possible());
     let cache = |name, entries| SizedMap { name, entries, setting: "route-cache", unused: 0 };
     let peers = |name, unused| SizedMap {
@@ -253,6 +253,7 @@ fn sized_maps(options: &Options, cpus: &Cpus) -> [SizedMap; 8] {
         peers(map_names::PEERS, 1),
         peers(map_names::PEER_COUNTERS, 1),
         peers(map_names::MULTICAST, 1),
+        peers(map_names::POLICERS, 1),
         underlay,
         cache(map_names::ROUTE_CACHE, slots),
         cache(map_names::ROUTE_CACHE_IPV6, slots / 4),

@@ -5,7 +5,7 @@ use dmvpn_common::{Policer, map_names};
 
 use super::DataPathError;
 
-/// What bounds the packets that are sent to groups of peers, by index from 1.
+/// What bounds the packets that are sent to peers, by the index of the peer.
 pub struct PolicerTable {
     map: Array<MapData, Policer>,
 }
@@ -24,6 +24,11 @@ impl PolicerTable {
         }
         let policer = Policer { rate, burst, tokens: burst.into(), ..Policer::default() };
         self.map.set(index, policer, 0).map_err(DataPathError::map(map_names::POLICERS, "write"))
+    }
+
+    /// Forgets the policer of a peer that is no more: the next one with its index starts anew.
+    pub fn clear(&mut self, index: u32) -> Result<(), DataPathError> {
+        self.set(index, 0, 0)
     }
 
     /// A policer and what it has counted.

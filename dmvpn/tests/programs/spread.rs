@@ -256,14 +256,14 @@ fn exchange(pair: &Pair, size: usize) {
         pair.left.run(send);
         for _ in 0..FLOWS * BURST as usize {
             let mut content = vec![0; size + 1];
-            let received = loop {
+            let outcome = loop {
                 match receiver.recv(&mut content) {
                     // A machine that is stopped for a moment interrupts every wait that has an end.
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    received => break received,
+                    outcome => break outcome,
                 }
             };
-            let length = received.unwrap_or_else(|error| {
+            let length = outcome.unwrap_or_else(|error| {
                 panic!("{error}: {:?}, {:?}", pair.programs[1].drops(), cpus_of(pair))
             });
             assert_eq!(length, size);

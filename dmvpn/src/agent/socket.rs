@@ -24,7 +24,7 @@ use dmvpn_common::{GRE_PROTOCOL_NHRP, IPPROTO_GRE};
 use nix::{
     errno::Errno,
     libc,
-    sys::socket::{MsgFlags, SockaddrStorage, recv, recvfrom},
+    sys::socket::{MsgFlags, SockaddrStorage, recv, recvfrom, setsockopt, sockopt},
 };
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -58,8 +58,7 @@ impl NhrpSocket {
             socket.set_unicast_hops_v6(u32::from(ttl))?;
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
         }
-        // More than the limit is not an error: the kernel takes what it allows.
-        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+        set_receive_buffer(&socket, RECEIVE_BUFFER)?;
         #[expect(unsafe_code, reason = "tokio asks the caller to vouch for the descriptor")]
         // SAFETY: the socket is owned by the `AsyncFd` from here on and is never closed or replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
@@ -110,6 +109,14 @@ pub(super) fn open_gre(local: IpAddr, filter: &[SockFilter]) -> io::Result<Socke
     } {}
     socket.attach_filter(filter)?;
     Ok(socket)
+}
+
+/// Has the kernel keep so many bytes that wait: beyond the system's limit with `CAP_NET_ADMIN`, else up to it.
+pub(super) fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        setsockopt(socket, sockopt::RcvBuf, &bytes)?;
+    }
+    Ok(())
 }
 
 /// Classic BPF: return how many bytes of the packet are let through.

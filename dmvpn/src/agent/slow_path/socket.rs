@@ -20,7 +20,7 @@ use socket2::{SockFilter, Socket};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
-    agent::socket::{open_gre, set_option},
+    agent::socket::{open_gre, set_option, set_receive_buffer},
     nhrp::ip::IpHeader,
 };
 
@@ -59,7 +59,7 @@ impl SlowSocket {
         if local.is_ipv6() {
             set_option(&socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
         }
-        socket.set_recv_buffer_size(room)?;
+        set_receive_buffer(&socket, room)?;
         #[expect(unsafe_code, reason = "tokio asks the caller to vouch for the descriptor")]
         // SAFETY: the socket is owned by the `AsyncFd` from here on and is never closed or replaced while it lives.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }

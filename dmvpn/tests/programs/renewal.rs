@@ -1,6 +1,9 @@
 //! What a cached route that holds no more still tells: who was at an address, and when a redirect is due.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use dmvpn_common::{Control, Peer, PeerState, Tunnel, TunnelFlags};
 
@@ -55,12 +58,27 @@ fn redirects_come_as_often_whether_routes_change_or_not() {
             hub.programs.receive(&frame());
         }
         assert_eq!(hub.programs.events().len(), 1);
-        thread::sleep(Duration::from_millis(1100));
-        for generation in 10..20 {
-            hub.programs.set_control(Control { generation, seconds: 1, ..Control::default() });
+        let start = Instant::now();
+        let mut generation = 10;
+        // The agent's seconds begin anew somewhere in those of the programs.
+        let mut events_now = || {
+            let seconds = 1 + u32::try_from(start.elapsed().as_secs()).unwrap();
+            hub.programs.set_control(Control { generation, seconds, ..Control::default() });
+            generation += 1;
             hub.programs.receive(&frame());
-        }
-        assert_eq!(hub.programs.events().len(), 1, "the next interval");
+            hub.programs.events().len()
+        };
+        let next = loop {
+            let events = events_now();
+            if events > 0 {
+                break events;
+            }
+            assert!(start.elapsed() < Duration::from_secs(5), "the interval never ends");
+            thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(next, 1, "the next interval");
+        assert!(start.elapsed() > Duration::from_millis(900), "the interval was too short");
+        assert_eq!((0..10).map(|_| events_now()).sum::<usize>(), 0, "and no more in it");
     });
 }
 
